@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Benchmark cards: models, attacks, cases and one threat model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from robust3d.data.dataset import Dataset
+from robust3d.data.folder import FolderDataset
+from robust3d.data.phantoms import PhantomDataset
+from robust3d.foundation.cards import Card, Reference, read_card
+from robust3d.foundation.collections import Collections
+from robust3d.foundation.errors import InputError
+from robust3d.threat.model import ThreatModel
+
+
+class BenchmarkAbout(Card):
+    """Name, title and what is compared."""
+
+    name: str
+    title: str
+    models: tuple[str, ...] = Field(min_length=1)
+    attacks: tuple[str, ...] = Field(min_length=1)
+    seed: int = 0
+
+
+class BenchmarkData(Card):
+    """Test cases: generated, or the labelled training part of an nnU-Net raw folder given by ``--data``."""
+
+    source: Literal["phantom", "folder"]
+    cases: PositiveInt
+    shape: tuple[int, int, int] = (112, 96, 80)
+    spacing: tuple[float, float, float] = (3.0, 3.0, 4.0)
+
+
+class ThreatCard(Card):
+    """The threat model of the benchmark."""
+
+    norm: Literal["linf"] = "linf"
+    epsilon: NonNegativeFloat
+    unit: str
+    valid: tuple[float, float] | None = None
+    storage: Literal["float32", "int16"] = "float32"
+
+    def build(self, epsilon: float | None = None) -> ThreatModel:
+        """Return the threat model, with another epsilon if given."""
+        settings = self.model_dump() | ({} if epsilon is None else {"epsilon": epsilon})
+        return ThreatModel(**settings)
+
+
+class BenchmarkCard(Card):
+    """One file of the collection ``benchmarks``."""
+
+    benchmark: BenchmarkAbout
+    data: BenchmarkData
+    threat: ThreatCard
+    reference: Reference
+
+    def dataset(self, folder: str | None = None) -> Dataset:
+        """Return the test cases.
+
+        Raises
+        ------
+        InputError
+            If the card wants a folder and none is given, or the other way round.
+        """
+        if self.data.source == "phantom":
+            if folder is not None:
+                raise InputError(f"benchmark {self.benchmark.name} generates its cases; leave out --data {folder}")
+            return PhantomDataset("test", self.data.cases, self.data.shape, self.data.spacing)
+        if folder is None:
+            raise InputError(f"benchmark {self.benchmark.name} runs on your own cases; give their folder with --data")
+        return FolderDataset.open(folder, limit=self.data.cases)
+
+
+def read_benchmark_card(name: str, collections: Collections) -> BenchmarkCard:
+    """Read a benchmark card by name.
+
+    Raises
+    ------
+    InputError
+        If there is no such card, it is wrong, or its name is not its file's.
+    """
+    path = collections.find("benchmarks", name)
+    card = read_card(path, BenchmarkCard)
+    if card.benchmark.name != path.stem:
+        raise InputError(f"card {path} calls its benchmark {card.benchmark.name!r}; name and file must agree")
+    return card

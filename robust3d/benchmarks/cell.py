@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cell: one model, attack, case and seed; its identity and its record."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from robust3d.attacks.attack import Adversarial, Attack
+from robust3d.foundation.digest import digest_json
+from robust3d.metrics.counts import Counts, count
+from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.prediction import Prediction
+from robust3d.threat.model import ThreatModel
+from robust3d.volume.volume import Volume
+
+SCHEMA = 1
+"""Version of a cell's content; part of its identity."""
+
+CLEAN = "clean"
+"""Name of the cell without an attack."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is to be measured.
+
+    Parameters
+    ----------
+    benchmark, model, case : str
+        Names, for people; not part of the identity.
+    attack : Attack or None
+        ``None`` for the clean prediction.
+    threat : ThreatModel
+        Allowed perturbations.
+    seed : int
+        Seed of the attack.
+    """
+
+    benchmark: str
+    model: str
+    case: str
+    attack: Attack | None
+    threat: ThreatModel
+    seed: int
+
+    @property
+    def attack_name(self) -> str:
+        """Name of the attack, or ``"clean"``."""
+        return CLEAN if self.attack is None else self.attack.name
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What the cell is called in exports."""
+        return {"benchmark": self.benchmark, "model": self.model, "attack": self.attack_name, "case": self.case}
+
+    def key(self, pipeline: Pipeline, volume_sha256: str) -> str:
+        """Return the SHA-256 of everything that decides the result."""
+        content: dict[str, Any] = {
+            "schema": SCHEMA,
+            "model": pipeline.weights_sha256,
+            "pipeline": pipeline.settings(),
+            "volume": volume_sha256,
+        }
+        if self.attack is not None:
+            content |= {"attack": self.attack.settings(), "threat": self.threat.settings(), "seed": self.seed}
+        return digest_json(content)
+
+    def measure(self, pipeline: Pipeline, volume: Volume) -> dict[str, Any]:
+        """Attack the case, predict the result as deployed, and return the record.
+
+        ``dsc`` is the mean over foreground classes, from 0 to 1; ``tp`` to ``tn`` are sums over these classes
+        in voxels; ``linf`` is the largest change of a voxel from the clean volume clipped to the valid range, in the
+        threat's unit; ``seconds`` is wall time of attack and prediction.
+        """
+        began = time.perf_counter()
+        adversarial = None if self.attack is None else self.attack(pipeline, volume, self.threat, self.seed)
+        attacked = volume if adversarial is None else adversarial.volume
+        prediction = pipeline.predict(attacked.image)
+        return {
+            "schema": SCHEMA,
+            **self.names,
+            "seed": self.seed,
+            "threat": self.threat.settings(),
+            **_figures(prediction, volume, pipeline.classes),
+            **_cost(adversarial),
+            "seconds": round(time.perf_counter() - began, 3),
+            "model_sha256": pipeline.weights_sha256,
+            "volume_sha256": volume.sha256,
+            "settings": {
+                "pipeline": pipeline.settings(),
+                "attack": None if self.attack is None else self.attack.settings(),
+            },
+            "environment": _environment(pipeline),
+            "cell": self.key(pipeline, volume.sha256),
+        }
+
+
+def _figures(prediction: Prediction, volume: Volume, classes: int) -> dict[str, Any]:
+    label = volume.known_label()
+    by_class = {index: count(prediction.mask, label, index) for index in range(1, classes)}
+    total = sum(by_class.values(), Counts(0, 0, 0, 0))
+    raw = [count(prediction.raw, label, index).dsc for index in by_class]
+    return {
+        "dsc": float(np.mean([one.dsc for one in by_class.values()])),
+        "dsc_raw": float(np.mean(raw)),
+        "tp": total.tp,
+        "fp": total.fp,
+        "fn": total.fn,
+        "tn": total.tn,
+        "classes": {
+            str(index): {"tp": one.tp, "fp": one.fp, "fn": one.fn, "tn": one.tn} for index, one in by_class.items()
+        },
+        "false_positive_on_empty": any(one.false_positive_on_empty for one in by_class.values()),
+        "empty_prediction": not bool((prediction.mask > 0).any()),
+    }
+
+
+def _cost(adversarial: Adversarial | None) -> dict[str, Any]:
+    if adversarial is None:
+        return {"linf": 0.0, "gradients": 0, "queries": 0, "trace": []}
+    return {
+        "linf": adversarial.distance,
+        "gradients": adversarial.gradients,
+        "queries": adversarial.queries,
+        "trace": list(adversarial.trace),
+    }
+
+
+def _environment(pipeline: Pipeline) -> dict[str, Any]:
+    return {
+        "robust3d": version("robust3d"),
+        "torch": torch.__version__,
+        "device": pipeline.device.type,
+        "threads": torch.get_num_threads(),
+    }

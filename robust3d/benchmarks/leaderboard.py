@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Leaderboard: one row a model, from the counts of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from robust3d.benchmarks.cell import CLEAN
+from robust3d.foundation.errors import InputError
+from robust3d.metrics.statistics import paired_drop, summarise
+
+DEFINITIONS = {
+    "model": "name of the model",
+    "cases": "number of test cases, the same for every column",
+    "clean_dsc": "mean over cases of the DSC of the deployed prediction on the clean volume, percent",
+    "clean_std": "standard deviation over cases of the clean DSC, points",
+    "clean_min": "lowest clean DSC, percent",
+    "clean_max": "highest clean DSC, percent",
+    "worst_dsc": "mean over cases of the lowest DSC that any attack of the row reaches on the case, percent",
+    "drop": "clean mean minus the lowest attacked mean, points",
+    "drop_ci_low": "lower end of the paired bootstrap 95% interval of the drop, points",
+    "drop_ci_high": "upper end of the paired bootstrap 95% interval of the drop, points",
+}
+"""What each column means; ``<attack>_dsc`` is the mean DSC under that attack, percent."""
+
+
+def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attacks: Sequence[str]) -> pd.DataFrame:
+    """Return one row a model; DSC in percent, rounded to two decimals.
+
+    Parameters
+    ----------
+    records : sequence of dict
+        Finished cells.
+    models, attacks : sequence of str
+        Rows and attack columns in order.
+
+    Raises
+    ------
+    InputError
+        If a model has no complete case: clean and all attacks measured.
+    """
+    rows = []
+    for model in models:
+        table = _complete(records, model, attacks)
+        clean = summarise(table[CLEAN].tolist())
+        means = {attack: float(table[attack].mean()) for attack in attacks}
+        strongest = min(means, key=lambda attack: means[attack])
+        drop = paired_drop(table[CLEAN].tolist(), table[strongest].tolist())
+        rows.append(
+            {
+                "model": model,
+                "cases": len(table),
+                "clean_dsc": clean.mean,
+                "clean_std": clean.std,
+                "clean_min": clean.min,
+                "clean_max": clean.max,
+                **{f"{attack}_dsc": mean for attack, mean in means.items()},
+                "worst_dsc": float(table[list(attacks)].min(axis=1).mean()),
+                "drop": drop.mean,
+                "drop_ci_low": drop.low,
+                "drop_ci_high": drop.high,
+            }
+        )
+    return pd.DataFrame(rows).round(2)
+
+
+def _complete(records: Sequence[dict[str, Any]], model: str, attacks: Sequence[str]) -> pd.DataFrame:
+    """Return DSC in percent by case and attack, for the cases of which nothing is missing."""
+    own = [record for record in records if record["model"] == model]
+    frame = pd.DataFrame(
+        {
+            "case": [one["case"] for one in own],
+            "attack": [one["attack"] for one in own],
+            "dsc": [one["dsc"] for one in own],
+        }
+    )
+    table = frame.pivot(index="case", columns="attack", values="dsc").reindex(columns=[CLEAN, *attacks])
+    table = table.dropna() * 100
+    if table.empty:
+        raise InputError(f"model {model} has no case with all of clean, {', '.join(attacks)} measured")
+    return table

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plan and run a benchmark: measure the cells that are not stored yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from robust3d.attacks.attack import Attack
+from robust3d.benchmarks.cell import Cell
+from robust3d.benchmarks.store import Store
+from robust3d.data.dataset import Dataset
+from robust3d.foundation.errors import InputError
+from robust3d.segment.pipeline import Pipeline
+from robust3d.threat.model import ThreatModel
+from robust3d.volume.volume import Volume
+
+Report = Callable[[Cell, dict[str, Any] | None, bool], None]
+"""Called after every cell with its record (``None`` if it failed) and whether it was stored before."""
+
+
+@dataclass
+class Benchmark:
+    """Models x attacks x cases under one threat model.
+
+    Parameters
+    ----------
+    name : str
+        Name in results.
+    models : sequence of str
+        Names of models in the order of the leaderboard.
+    attacks : sequence of Attack
+        In the order of the leaderboard's columns.
+    dataset : Dataset
+        Labelled test cases.
+    threat : ThreatModel
+        Allowed perturbations.
+    seed : int
+        Seed of every attack.
+    load : callable
+        Gives the pipeline of a model's name.
+    """
+
+    name: str
+    models: Sequence[str]
+    attacks: Sequence[Attack]
+    dataset: Dataset
+    threat: ThreatModel
+    seed: int
+    load: Callable[[str], Pipeline]
+    _volumes: dict[str, str] = field(default_factory=dict)
+
+    def plan(self, model: str) -> Iterator[Cell]:
+        """Yield the cells of one model: case by case, the clean one first."""
+        for case in self.dataset.names:
+            for attack in (None, *self.attacks):
+                yield Cell(self.name, model, case, attack, self.threat, self.seed)
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return len(self.models) * len(self.dataset.names) * (1 + len(self.attacks))
+
+    def run(self, store: Store, report: Report) -> list[dict[str, Any]]:
+        """Measure what is missing and return all finished cells in the order of the plan.
+
+        A cell that fails is recorded with its reason, and the others go on.
+        """
+        self._check_names()
+        records: list[dict[str, Any]] = []
+        for model in self.models:
+            pipeline = self.load(model)
+            loaded: Volume | None = None
+            for cell in self.plan(model):
+                if loaded is None or loaded.name != cell.case:
+                    loaded = self._load(cell.case)
+                record, stored = self._cell(cell, pipeline, loaded, store)
+                if record is not None:
+                    records.append({**record, **cell.names})
+                report(cell, record, stored)
+        return records
+
+    def _cell(self, cell: Cell, pipeline: Pipeline, volume: Volume, store: Store) -> tuple[dict[str, Any] | None, bool]:
+        key = cell.key(pipeline, volume.sha256)
+        record = store.get(key)
+        if record is not None:
+            return record, True
+        try:
+            record = cell.measure(pipeline, volume)
+        except InputError as error:
+            store.fail(key, cell.names, str(error))
+            return None, False
+        store.put(key, record)
+        return record, False
+
+    def _load(self, name: str) -> Volume:
+        volume = self.dataset.load(name)
+        owner = self._volumes.setdefault(volume.sha256, name)
+        if owner != name:
+            raise InputError(f"cases {owner} and {name} hold the same volume and label; leave one of them out")
+        return volume
+
+    def _check_names(self) -> None:
+        attacks: Mapping[str, list[str]] = {"model": list(self.models), "attack": [one.name for one in self.attacks]}
+        for kind, names in attacks.items():
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise InputError(f"{kind} {twice[0]!r} is named twice; leave one out")

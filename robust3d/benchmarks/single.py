@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One attack on one file, with every figure measured on what was saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robust3d.attacks.attack import Attack
+from robust3d.foundation.files import make_folder, write_text
+from robust3d.metrics.counts import foreground_dsc
+from robust3d.segment.pipeline import Pipeline
+from robust3d.threat.model import ThreatModel
+from robust3d.volume.nifti import read_volume, save_image, save_label
+from robust3d.volume.volume import Volume
+
+
+def attack_file(
+    pipeline: Pipeline, case: Volume, attack: Attack, threat: ThreatModel, *, seed: int, out: Path
+) -> dict[str, Any]:
+    """Attack a case and write ``adversarial.nii.gz``, both predictions and ``result.json`` into ``out``.
+
+    Returns
+    -------
+    dict
+        Content of ``result.json``: ``dsc_clean`` and ``dsc_adversarial`` from 0 to 1 (mean over foreground
+        classes), ``linf`` in the threat's unit from the clean volume clipped to the valid range.
+    """
+    make_folder(out)
+    clean = pipeline.predict(case.image)
+    adversarial = attack(pipeline, case, threat, seed)
+    path = out / "adversarial.nii.gz"
+    origin = case.with_image(threat.origin(torch.from_numpy(case.image)).numpy())
+    save_image(adversarial.volume, path, clean=origin)
+    saved = read_volume(path)
+    distance = threat.verify(torch.from_numpy(saved.image), torch.from_numpy(case.image))
+    prediction = pipeline.predict(saved.image)
+    save_label(clean.mask, case, out / "prediction_clean.nii.gz")
+    save_label(prediction.mask, case, out / "prediction_adversarial.nii.gz")
+    label = case.known_label()
+    result = {
+        "case": case.name,
+        "attack": attack.name,
+        "threat": threat.settings(),
+        "seed": seed,
+        "dsc_clean": foreground_dsc(clean.mask, label, pipeline.classes),
+        "dsc_adversarial": foreground_dsc(prediction.mask, label, pipeline.classes),
+        "linf": distance,
+        "stored_as": saved.storage.dtype,
+        "gradients": adversarial.gradients,
+        "queries": adversarial.queries,
+        "seconds": round(adversarial.seconds, 3),
+        "model_sha256": pipeline.weights_sha256,
+        "volume_sha256": case.sha256,
+    }
+    write_text(out / "result.json", json.dumps(result, indent=2) + "\n")
+    return result

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``robust3d`` command: its subcommands, and mistakes as one sentence with exit code 2."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError
+from rich.console import Console
+
+from robust3d.foundation.errors import InputError
+
+app = App(
+    name="robust3d",
+    help="Adversarial robustness of volumetric medical image segmentation.",
+    version=lambda: version("robust3d"),
+)
+
+# Given as text so that a command's module, and torch with it, is imported only when that command runs.
+app.command("robust3d.cli.run:run", name="run", help="Run a benchmark and show its leaderboard.")
+app.command("robust3d.cli.attack:attack", name="attack", help="Attack one NIfTI volume and save the result.")
+app.command("robust3d.cli.predict:predict", name="predict", help="Segment one NIfTI volume.")
+app.command("robust3d.cli.train:train", name="train", help="Train a model by a recipe; the same call resumes.")
+app.command("robust3d.cli.listing:models", name="models", help="List the models of the zoo.")
+app.command("robust3d.cli.listing:attacks", name="attacks", help="List the attacks.")
+app.command("robust3d.cli.listing:defenses", name="defenses", help="List the training recipes.")
+app.command("robust3d.cli.listing:benchmarks", name="benchmarks", help="List the benchmarks.")
+data = App(name="data", help="Make datasets.")
+data.command("robust3d.cli.data:phantom", name="phantom", help="Write procedural abdominal CTs with labels.")
+app.command(data)
+
+
+def main() -> None:
+    """Run the command line; exit code 2 for a user's mistake, 130 for Ctrl-C."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow", markup=False)
+    try:
+        app(exit_on_error=False, print_error=False)
+    except (InputError, CycloptsError) as error:
+        errors.print(f"error: {error}", style="red", markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command goes on from here", markup=False)
+        sys.exit(130)

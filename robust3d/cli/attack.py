@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``robust3d attack``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from robust3d.cli.options import Collection, Device, Out
+
+
+def attack(
+    *,
+    model: str,
+    image: Path,
+    label: Path,
+    attack: str,
+    out: Out,
+    epsilon: float,
+    unit: str = "HU",
+    valid: Annotated[tuple[float, float], Parameter(negative=())] = (-100.0, 240.0),
+    storage: Literal["float32", "int16"] = "float32",
+    seed: int = 0,
+    device: Device = "auto",
+    collection: Collection = (),
+) -> None:
+    """Attack one NIfTI volume; every figure is measured on the saved file, read back.
+
+    Writes adversarial.nii.gz, prediction_clean.nii.gz, prediction_adversarial.nii.gz and result.json.
+
+    Parameters
+    ----------
+    model
+        Name of a model, or NAME/coarse for one stage.
+    image
+        NIfTI volume (.nii or .nii.gz).
+    label
+        NIfTI label on the same grid.
+    attack
+        Name of an attack.
+    epsilon
+        Bound of the largest change of a voxel, in --unit.
+    unit
+        Unit of epsilon, valid and the image: HU, or intensity for volumes without a physical unit.
+    valid
+        Lowest and highest value that the adversarial volume may hold; the clean volume is clipped to it first.
+    storage
+        int16 lets the attack itself move in whole numbers; float32 is rounded only when an integer file is saved.
+    seed
+        Seed of random starts.
+    """
+    import json
+
+    from robust3d.attacks.cards import load_attack
+    from robust3d.benchmarks.single import attack_file
+    from robust3d.foundation.allocator import keep_freed_memory
+    from robust3d.foundation.collections import Collections
+    from robust3d.threat.model import ThreatModel
+    from robust3d.volume.nifti import read_volume
+    from robust3d.zoo.load import load_model
+
+    keep_freed_memory()
+    collections = Collections.open(collection)
+    threat = ThreatModel(norm="linf", epsilon=epsilon, unit=unit, valid=valid, storage=storage)
+    chosen = load_attack(attack, collections=collections)
+    pipeline = load_model(model, device=device, collections=collections)
+    case = read_volume(image, label, classes=range(pipeline.classes))
+    result = attack_file(pipeline, case, chosen, threat, seed=seed, out=out)
+    shown = {"model": model, **result}
+    (console := Console()).print_json(json.dumps(shown))
+    console.print(f"saved in {out}", markup=False, highlight=False)

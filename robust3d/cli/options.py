@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Collection = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        name="--collection",
+        negative=(),
+        help="Folder with your own attacks/, defenses/, benchmarks/ or zoo/; repeatable, searched first.",
+    ),
+]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
+Out = Annotated[Path, Parameter(help="Folder for the results; made if it does not exist.")]

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Progress on the console: a live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_PLAIN_EVERY = 10.0
+"""Seconds between two plain lines."""
+
+
+def progress_bar(unit: str) -> Progress:
+    """Return a bar with counts, elapsed time and ETA; shows nothing where there is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def cell_progress(total: int) -> Iterator[Callable[[str, bool], None]]:
+    """Give a function to call after each cell, with its name and whether it was stored before."""
+    done = stored = 0
+    began = last = time.monotonic()
+    with progress_bar("cells") as bar:
+        task = bar.add_task("", total=total)
+
+        def advance(name: str, was_stored: bool) -> None:
+            nonlocal done, stored, last
+            done, stored = done + 1, stored + was_stored
+            bar.update(task, advance=1, description=name)
+            now = time.monotonic()
+            if not bar.console.is_terminal and (done == total or now - last > _PLAIN_EVERY):
+                last = now
+                fresh = done - stored
+                eta = "" if fresh == 0 else f", ETA {(now - began) / fresh * (total - done):.0f} s"
+                bar.console.print(f"{done}/{total} cells ({stored} from before){eta}  {name}", highlight=False)
+
+        yield advance

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``robust3d run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from robust3d.cli.options import Collection, Device, Out
+
+
+def run(
+    card: str,
+    *,
+    out: Out,
+    model: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    attack: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    epsilon: float | None = None,
+    seed: int | None = None,
+    data: Path | None = None,
+    device: Device = "auto",
+    collection: Collection = (),
+) -> None:
+    """Run a benchmark and show its leaderboard; finished cells in --out are kept and not computed again.
+
+    Parameters
+    ----------
+    card
+        Name of a benchmark, or a path to its card.
+    model
+        Models instead of the card's; repeatable.
+    attack
+        Attacks instead of the card's; repeatable.
+    epsilon
+        Epsilon instead of the card's, in the card's unit.
+    seed
+        Seed instead of the card's.
+    data
+        nnU-Net raw folder with the test cases, for cards that do not generate them.
+    """
+    from robust3d.attacks.cards import load_attack
+    from robust3d.benchmarks.card import read_benchmark_card
+    from robust3d.benchmarks.leaderboard import leaderboard
+    from robust3d.benchmarks.run import Benchmark
+    from robust3d.benchmarks.store import Store
+    from robust3d.cli.progress import cell_progress
+    from robust3d.foundation.allocator import keep_freed_memory
+    from robust3d.foundation.collections import Collections
+    from robust3d.foundation.errors import InputError
+    from robust3d.report.tables import console_table, write_tables
+    from robust3d.zoo.load import load_model
+
+    keep_freed_memory()
+    collections = Collections.open(collection)
+    settings = read_benchmark_card(card, collections)
+    about = settings.benchmark
+    benchmark = Benchmark(
+        name=about.name,
+        models=model or about.models,
+        attacks=[load_attack(name, collections=collections) for name in attack or about.attacks],
+        dataset=settings.dataset(None if data is None else str(data)),
+        threat=settings.threat.build(epsilon),
+        seed=about.seed if seed is None else seed,
+        load=lambda name: load_model(name, device=device, collections=collections),
+    )
+    store = Store(out)
+    failures: list[str] = []
+    with cell_progress(benchmark.size) as progress:
+
+        def report(cell: Any, record: dict[str, Any] | None, stored: bool) -> None:
+            if record is None:
+                failures.append(f"{cell.model}, {cell.attack_name}, {cell.case}")
+            progress(f"{cell.model}  {cell.case}  {cell.attack_name}", stored)
+
+        records = benchmark.run(store, report)
+    board = leaderboard(records, benchmark.models, [one.name for one in benchmark.attacks])
+    write_tables(board, records, benchmark.threat, about.title, out)
+    Console().print(console_table(board, benchmark.threat, about.title))
+    if failures:
+        raise InputError(
+            f"{len(failures)} of {benchmark.size} cells failed, the first: {failures[0]}; "
+            f"the reasons are in {out / 'failed'}"
+        )

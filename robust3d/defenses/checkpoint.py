@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: one safetensors file with everything that a run needs to go on as if never stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from robust3d.foundation.errors import InputError
+from robust3d.foundation.files import replacing
+
+
+@dataclass
+class Progress:
+    """Where a stage stands.
+
+    Parameters
+    ----------
+    recipe : str
+        SHA-256 of the stage's settings.
+    iteration : int
+        Steps done.
+    best_dsc : float
+        Best validation DSC so far, from 0 to 1 (robust where the recipe is adversarial); -1 before the first.
+    best_iteration : int
+        Steps done when it was reached.
+    history : list of dict
+        One entry a validation.
+    """
+
+    recipe: str
+    iteration: int = 0
+    best_dsc: float = -1.0
+    best_iteration: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_checkpoint(
+    path: Path, network: nn.Module, optimizer: torch.optim.SGD, best: dict[str, Tensor], progress: Progress
+) -> None:
+    """Write a checkpoint atomically."""
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    for name, parameter in network.named_parameters():
+        momentum = optimizer.state[parameter].get("momentum_buffer")
+        if momentum is not None:
+            tensors[f"momentum.{name}"] = momentum
+    # Tensors that share memory cannot be stored; a clone also drops channels-last strides.
+    plain = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    with replacing(path) as temporary:
+        save_file(plain, temporary, metadata={"progress": json.dumps(asdict(progress))})
+
+
+def load_checkpoint(
+    path: Path, network: nn.Module, optimizer: torch.optim.SGD, recipe: str
+) -> tuple[dict[str, Tensor], Progress]:
+    """Restore network and optimizer; return the best weights so far and the progress.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or was written with other settings.
+    """
+    try:
+        with safe_open(path, framework="pt") as stored:
+            progress = Progress(**json.loads((stored.metadata() or {})["progress"]))
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"checkpoint {path} cannot be read: {error}; delete it to start anew") from error
+    if progress.recipe != recipe:
+        raise InputError(
+            f"checkpoint {path} was written with settings {progress.recipe[:12]}..., the card has {recipe[:12]}...; "
+            "give another --out, or the card it was started with"
+        )
+    network.load_state_dict(_part(tensors, "network."))
+    momentum = _part(tensors, "momentum.")
+    for name, parameter in network.named_parameters():
+        if name in momentum:
+            buffer = torch.empty_like(parameter)
+            optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(momentum[name])
+    return _part(tensors, "best."), progress
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

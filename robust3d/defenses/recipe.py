@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipe: the card of a training run, everything that decides the weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from robust3d.foundation.cards import Card, Reference
+from robust3d.threat.model import ThreatModel
+
+Fraction = float
+
+
+class About(Card):
+    """Name and one sentence."""
+
+    name: str
+    description: str
+
+
+class DataSettings(Card):
+    """Which cases train and validate.
+
+    ``source = "phantom"`` generates them; ``"folder"`` reads an nnU-Net raw folder given by ``--data``,
+    whose first cases by name train and whose next ones validate.
+    """
+
+    source: Literal["phantom", "folder"]
+    train_cases: PositiveInt
+    validation_cases: PositiveInt
+    shape: tuple[int, int, int] = (112, 96, 80)
+    spacing: tuple[float, float, float] = (3.0, 3.0, 4.0)
+
+
+class NetworkSettings(Card):
+    """The network, by its name in the engine."""
+
+    name: str
+    width: PositiveInt
+    classes: PositiveInt = 2
+    deep_supervision: bool = True
+    short_residual: bool = False
+    long_residual: bool = True
+
+
+class IntensitySettings(Card):
+    """Truncation window in HU; z-score per case follows."""
+
+    low: float
+    high: float
+
+
+class AdversarySettings(Card):
+    """The inner maximisation of Eq. 8."""
+
+    algorithm: Literal["pgd"] = "pgd"
+    epsilon: PositiveFloat
+    step_size: PositiveFloat
+    unit: str
+    steps: PositiveInt
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the iterations over which epsilon and step size grow linearly to their full values."""
+
+    def threat(self, valid: tuple[float, float], scale: float = 1.0) -> ThreatModel:
+        """Return the threat model at ``scale`` times the full epsilon."""
+        return ThreatModel(norm="linf", epsilon=self.epsilon * scale, unit=self.unit, valid=valid)
+
+
+class StageSettings(Card):
+    """Training of one stage of the cascade."""
+
+    iterations: PositiveInt
+    batch: PositiveInt
+    window: PositiveInt
+    sampling: Literal["anywhere", "foreground"]
+    """``anywhere``: windows of the whole volume, a share of them centred on the organ; ``foreground``: every
+    window lies over the bounding box of the organ."""
+    centred: float = Field(default=0.0, ge=0, le=1)
+    """Share of the windows of ``anywhere`` that are centred on a foreground voxel."""
+    augmentation: float = Field(default=1.0, ge=0, le=1)
+    """Probability that a window is rotated by multiples of 90 degrees and flipped along the three axes."""
+    start: str = "random"
+    """``random``, ``coarse`` (this run's coarse stage) or ``MODEL/STAGE`` of the zoo."""
+    learning_rate: PositiveFloat
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    power: float = Field(default=0.9, ge=0)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    auxiliary_weights: tuple[float, ...] = (0.2, 0.4)
+    validate_every: PositiveInt = 500
+    validation_windows: PositiveInt = 64
+    checkpoint_every: PositiveInt = 100
+
+
+class DeploySettings(Card):
+    """How the trained model slides over a volume; decides nothing about the weights."""
+
+    coarse_grid: str
+    fine_grid: str
+    margin: tuple[int, int, int]
+    """Padding of the box of the cascade, in voxels."""
+    min_component: float = Field(default=0.0, ge=0, le=1)
+
+
+class Recipe(Card):
+    """A training card: the stages ``coarse`` and ``fine`` are trained in this order."""
+
+    recipe: About
+    reference: Reference
+    data: DataSettings
+    network: NetworkSettings
+    intensity: IntensitySettings
+    coarse: StageSettings
+    fine: StageSettings | None = None
+    adversary: AdversarySettings | None = None
+    deploy: DeploySettings
+    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _agree(self) -> Recipe:
+        if self.coarse.start == "coarse":
+            raise ValueError("coarse.start cannot be 'coarse'; only the fine stage can start from the coarse one")
+        return self
+
+    @property
+    def stages(self) -> dict[str, StageSettings]:
+        """Stages in the order in which they are trained."""
+        return {"coarse": self.coarse} | ({"fine": self.fine} if self.fine else {})

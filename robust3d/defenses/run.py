@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole training run: cases, the stages in order, and their best weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from robust3d.data.dataset import Dataset
+from robust3d.data.phantoms import PhantomDataset
+from robust3d.defenses.checkpoint import Progress
+from robust3d.defenses.recipe import Recipe
+from robust3d.defenses.sampling import WindowSampler
+from robust3d.defenses.stage import Report, StageTrainer
+from robust3d.foundation.digest import mix_seed
+from robust3d.foundation.errors import InputError
+from robust3d.foundation.files import make_folder
+from robust3d.networks.registry import build_network
+from robust3d.networks.weights import load_weights, save_weights
+from robust3d.segment.intensity import Intensity
+from robust3d.volume.volume import Volume
+
+FindWeights = Callable[[str, str], Path]
+"""Gives the weight file of a zoo model and stage; how models are found is the business of a floor above."""
+
+
+@dataclass(frozen=True)
+class TrainedStage:
+    """What a stage came to.
+
+    Parameters
+    ----------
+    name : str
+        ``"coarse"`` or ``"fine"``.
+    weights : Path
+        Best weights, half precision.
+    sha256 : str
+        Hash of that file.
+    progress : Progress
+        Iterations, best validation DSC and history.
+    """
+
+    name: str
+    weights: Path
+    sha256: str
+    progress: Progress
+
+
+class Training:
+    """A run of a recipe in an output folder; the same call again resumes it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The card.
+    out : Path
+        Folder for ``<stage>.checkpoint.safetensors`` and ``<stage>.safetensors``.
+    training, validation : sequence of Volume
+        Labelled cases in memory.
+    find_weights : callable
+        Resolves ``MODEL/STAGE`` of a stage's ``start``.
+    device : torch.device
+        Where to train.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        training: Sequence[Volume],
+        validation: Sequence[Volume],
+        *,
+        find_weights: FindWeights,
+        device: torch.device,
+    ) -> None:
+        self.recipe = recipe
+        self.out = make_folder(out)
+        self.cases = (training, validation)
+        self.find_weights = find_weights
+        self.device = device
+        self.intensity = Intensity(recipe.intensity.low, recipe.intensity.high)
+
+    def trainer(self, name: str) -> StageTrainer:
+        """Return the trainer of a stage, resumed from its checkpoint if there is one."""
+        stage = self.recipe.stages[name]
+        samplers = [WindowSampler(cases, stage, self.intensity) for cases in self.cases]
+        checkpoint = self.out / f"{name}.checkpoint.safetensors"
+        return StageTrainer(self._network(name), self.recipe, name, samplers[0], samplers[1], checkpoint)
+
+    def run_stage(self, name: str, report: Report, *, stop: Callable[[], bool] = lambda: False) -> TrainedStage | None:
+        """Train one stage and write its best weights; ``None`` if it was stopped before its end."""
+        trainer = self.trainer(name)
+        trainer.run(report, stop=stop)
+        if not trainer.finished:
+            return None
+        trainer.network.load_state_dict(trainer.best)
+        path = self.out / f"{name}.safetensors"
+        return TrainedStage(name, path, save_weights(trainer.network, path), trainer.progress)
+
+    def _network(self, name: str) -> nn.Module:
+        torch.manual_seed(mix_seed(self.recipe.seed, *name.encode()))
+        options = self.recipe.network.model_dump(exclude={"name"})
+        network = build_network(self.recipe.network.name, **options)
+        start = self.recipe.stages[name].start
+        if start == "coarse":
+            load_weights(network, self.out / "coarse.safetensors")
+        elif start != "random":
+            model, _, stage = start.rpartition("/")
+            if not model:
+                raise InputError(f"start {start!r} of stage {name} is not 'random', 'coarse' or 'MODEL/STAGE'")
+            load_weights(network, self.find_weights(model, stage))
+        return network.to(self.device)
+
+
+def recipe_datasets(recipe: Recipe) -> tuple[Dataset, Dataset]:
+    """Return the training and validation cases that a recipe generates itself.
+
+    Raises
+    ------
+    InputError
+        If the recipe wants a folder.
+    """
+    data = recipe.data
+    if data.source != "phantom":
+        raise InputError(f"recipe {recipe.recipe.name} trains on your own cases; give their nnU-Net folder with --data")
+    return (
+        PhantomDataset("train", data.train_cases, data.shape, data.spacing),
+        PhantomDataset("validation", data.validation_cases, data.shape, data.spacing),
+    )

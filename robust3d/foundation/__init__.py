@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every floor stands on: errors, atomic files, content hashes, cards and their collections."""

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one exception for mistakes in what a user gave: cards, files, options, models."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What a user gave cannot be used; the message is one sentence that says how to mend it.
+
+    The command line prints the message alone and exits with code 2.
+    """
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint with the known name closest to ``word``, or all names when none is close.
+
+    Parameters
+    ----------
+    word : str
+        What the user wrote.
+    known : iterable of str
+        The names that would have been right.
+
+    Returns
+    -------
+    str
+        For example ``"did you mean 'ifgsm'?"`` or ``"known: fgsm, ifgsm"``.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(names)}" if names else "none are known"

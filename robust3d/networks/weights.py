@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights as safetensors files: plain numbers with a SHA-256, nothing to unpickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from robust3d.foundation.digest import digest_file
+from robust3d.foundation.errors import InputError
+from robust3d.foundation.files import replacing
+
+
+def save_weights(network: nn.Module, path: Path) -> str:
+    """Write half-precision weights without auxiliary heads atomically; return the file's SHA-256."""
+    state = {
+        name: (tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()).contiguous()
+        for name, tensor in network.state_dict().items()
+        if not name.startswith("aux")
+    }
+    with replacing(path) as temporary:
+        save_file(state, temporary)
+    return digest_file(path)
+
+
+def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -> str:
+    """Load weights into ``network`` and return the file's SHA-256.
+
+    Auxiliary heads are not stored; they keep what ``network`` has.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, has another hash, or belongs to another network (names the first layer).
+    """
+    if not path.is_file():
+        raise InputError(f"weight file {path} does not exist")
+    found = digest_file(path)
+    if sha256 is not None and found != sha256:
+        raise InputError(
+            f"weight file {path} has SHA-256 {found[:16]}..., its card says {sha256[:16]}...; fetch it anew"
+        )
+    try:
+        stored = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"weight file {path} is not a safetensors file: {error}") from error
+    expected = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("aux")}
+    for name, tensor in expected.items():
+        if name not in stored:
+            raise InputError(f"weight file {path} has no layer {name!r}, which the network of its card needs")
+        if stored[name].shape != tensor.shape:
+            raise InputError(
+                f"layer {name!r} has shape {tuple(stored[name].shape)} in {path} "
+                f"and {tuple(tensor.shape)} in the network of its card"
+            )
+    for name in stored:
+        if name not in expected:
+            raise InputError(f"weight file {path} has a layer {name!r} that the network of its card lacks")
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(stored[name])
+    return found

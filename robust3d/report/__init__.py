@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Leaderboards as files and on the console."""

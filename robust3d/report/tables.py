@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A leaderboard as CSV, Markdown, JSON lines and a console table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from robust3d.benchmarks.leaderboard import DEFINITIONS
+from robust3d.foundation.files import write_text
+from robust3d.threat.model import ThreatModel
+
+
+def write_tables(
+    board: pd.DataFrame, records: Sequence[dict[str, Any]], threat: ThreatModel, title: str, folder: Path
+) -> None:
+    """Write ``leaderboard.csv``, ``leaderboard.md`` and ``results.jsonl`` atomically."""
+    write_text(folder / "leaderboard.csv", board.to_csv(index=False, float_format="%.2f"))
+    write_text(folder / "leaderboard.md", markdown(board, threat, title))
+    lines = (json.dumps(record, sort_keys=True) for record in records)
+    write_text(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def markdown(board: pd.DataFrame, threat: ThreatModel, title: str) -> str:
+    """Return the leaderboard as a Markdown page with the definitions of its columns."""
+    headings = [_heading(column) for column in _shown(board)]
+    lines = [f"# {title}", "", f"Threat model: {threat}. DSC in percent.", ""]
+    lines += ["| " + " | ".join(headings) + " |", "|" + "---|" + "---:|" * (len(headings) - 1)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in _cells(board)]
+    lines += ["", *(f"- **{_heading(name)}**: {text}." for name, text in DEFINITIONS.items() if name in _shown(board))]
+    return "\n".join(lines) + "\n"
+
+
+def console_table(board: pd.DataFrame, threat: ThreatModel, title: str) -> Table:
+    """Return the leaderboard as a table for a terminal."""
+    table = Table(title=title, caption=f"DSC in percent; {threat}", caption_justify="left")
+    for number, column in enumerate(_shown(board)):
+        table.add_column(_heading(column), justify="right" if number else "left")
+    for cells in _cells(board):
+        table.add_row(*cells)
+    return table
+
+
+def _shown(board: pd.DataFrame) -> list[str]:
+    folded = {"clean_std", "drop_ci_low", "drop_ci_high", "clean_min", "clean_max"}
+    return [str(column) for column in board.columns if column not in folded]
+
+
+def _cells(board: pd.DataFrame) -> list[list[str]]:
+    rows = []
+    for row in board.to_dict(orient="records"):
+        cells = []
+        for column in _shown(board):
+            if column == "clean_dsc":
+                cells.append(f"{row['clean_dsc']:.2f} ± {row['clean_std']:.2f}")
+            elif column == "drop":
+                cells.append(f"{row['drop']:.2f} [{row['drop_ci_low']:.2f}, {row['drop_ci_high']:.2f}]")
+            else:
+                value = row[column]
+                cells.append(f"{value:.2f}" if isinstance(value, float) else str(value))
+        rows.append(cells)
+    return rows
+
+
+def _heading(column: str) -> str:
+    return column.removesuffix("_dsc").replace("_", " ")

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Coarse-to-fine cascade: the coarse stage finds a box, the fine stage segments inside it (Eq. 4 and 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robust3d.foundation.digest import digest_json
+from robust3d.foundation.errors import InputError, nearest
+from robust3d.losses.registry import Loss
+from robust3d.segment.components import drop_small_components
+from robust3d.segment.grid import Shape
+from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows
+from robust3d.segment.prediction import Box, Prediction
+from robust3d.segment.segmenter import Segmenter
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoarseToFine:
+    """Two segmenters in a row.
+
+    Parameters
+    ----------
+    coarse, fine : Segmenter
+        The stages; both see the intensity statistics of the whole volume.
+    margin : (int, int, int)
+        Padding m of the box in voxels along each axis (the chapter does not give its value).
+    min_component : float
+        Component filter of the final mask.
+    """
+
+    coarse: Segmenter
+    fine: Segmenter
+    margin: Shape
+    min_component: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.coarse.classes != self.fine.classes:
+            raise InputError(
+                f"the coarse stage has {self.coarse.classes} classes and the fine stage {self.fine.classes}; "
+                "a cascade needs equal classes"
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the coarse network."""
+        return self.coarse.device
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, background included."""
+        return self.coarse.classes
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of both stages' weights."""
+        return digest_json([self.coarse.weights_sha256, self.fine.weights_sha256])
+
+    def settings(self) -> dict[str, Any]:
+        """Return JSON-ready settings of everything but the weights."""
+        return {
+            "coarse": self.coarse.settings(),
+            "fine": self.fine.settings(),
+            "margin": list(self.margin),
+            "min_component": self.min_component,
+        }
+
+    def frozen_at(self, image: NDArray[Any] | Tensor) -> Self:
+        """Return this cascade with the statistics of ``image`` held fixed in both stages."""
+        return replace(self, coarse=self.coarse.frozen_at(image), fine=self.fine.frozen_at(image))
+
+    def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
+        """Segment a raw volume; an empty coarse prediction is kept, with ``box = None``."""
+        coarse = self.coarse.predict(image)
+        box = self.box(coarse)
+        if box is None:
+            return coarse
+        fine = self.fine.frozen_at(image).predict(image[box])
+        raw = np.zeros_like(coarse.raw)
+        raw[box] = fine.raw
+        return Prediction(mask=drop_small_components(raw, self.min_component), raw=raw, box=box)
+
+    def box(self, coarse: Prediction) -> Box | None:
+        """Return the cuboid around the coarse foreground plus margin, ``None`` if there is no foreground.
+
+        A box smaller than the fine window grows to it where the volume allows, so that real voxels fill the
+        window instead of padding.
+        """
+        foreground = np.argwhere(coarse.mask > 0)
+        if len(foreground) == 0:
+            return None
+        places = []
+        for axis, length in enumerate(coarse.mask.shape):
+            low = max(0, int(foreground[:, axis].min()) - self.margin[axis])
+            high = min(length, int(foreground[:, axis].max()) + 1 + self.margin[axis])
+            missing = self.fine.window[axis] - (high - low)
+            if missing > 0:
+                low = max(0, min(low - missing // 2, length - self.fine.window[axis]))
+                high = min(length, low + self.fine.window[axis])
+            places.append(slice(low, high))
+        return places[0], places[1], places[2]
+
+    def loss_gradient(
+        self,
+        image: VolumeT,
+        label: NDArray[Any] | Tensor,
+        loss: str | Loss = "ce",
+        mode: Mode = "window_mean",
+        windows: Windows = "all",
+        *,
+        target: Target = "c2f",
+        statistics: Statistics = "frozen",
+    ) -> tuple[float, VolumeT]:
+        """Return the loss of the targeted stages and its gradient; see :class:`robust3d.segment.pipeline.Pipeline`.
+
+        The box of the fine stage comes from the coarse prediction of ``image``; choosing it has no gradient.
+        Where that prediction is empty, the fine stage has nothing to lose: loss and gradient 0.
+        """
+        if target not in get_args(Target):
+            raise InputError(f"unknown target {target!r}; {nearest(target, get_args(Target))}")
+        if statistics == "through" and target != "coarse":
+            raise InputError("statistics 'through' needs the target 'coarse': a box has no statistics of its own")
+        if target == "coarse":
+            return self.coarse.loss_gradient(image, label, loss, mode, windows, statistics=statistics)
+        value, gradient = self._fine_gradient(image, label, loss, mode, windows)
+        if target == "c2f":
+            coarse_value, coarse_gradient = self.coarse.loss_gradient(image, label, loss, mode, windows)
+            value, gradient = value + coarse_value, gradient + coarse_gradient
+        return value, gradient
+
+    def _fine_gradient(
+        self, image: VolumeT, label: NDArray[Any] | Tensor, loss: str | Loss, mode: Mode, windows: Windows
+    ) -> tuple[float, VolumeT]:
+        gradient = image * 0
+        box = self.box(self.coarse.predict(image))
+        if box is None:
+            return 0.0, gradient
+        fine = self.fine.frozen_at(image)
+        value, gradient[box] = fine.loss_gradient(image[box], label[box], loss, mode, windows)
+        return value, gradient

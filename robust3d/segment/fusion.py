@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fusion: the weighted mean of window outputs where windows overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from robust3d.foundation.errors import InputError, nearest
+from robust3d.segment.network import Predictor, window_logits
+from robust3d.segment.windows import Weighting, WindowPlan, window_weights
+
+FusionKind = Literal["probabilities", "logits", "vote"]
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How overlapping windows are combined.
+
+    Parameters
+    ----------
+    kind : str
+        Mean of ``"probabilities"`` (softmax) or of ``"logits"``, or majority ``"vote"``.
+    weighting : str
+        ``"constant"``, or ``"gaussian"`` toward the centre of a window.
+    """
+
+    kind: FusionKind = "probabilities"
+    weighting: Weighting = "constant"
+
+    def __post_init__(self) -> None:
+        for value, kinds in ((self.kind, get_args(FusionKind)), (self.weighting, get_args(Weighting))):
+            if value not in kinds:
+                raise InputError(f"unknown fusion {value!r}; {nearest(value, kinds)}")
+
+    def weights(self, plan: WindowPlan, like: Tensor) -> Tensor:
+        """Return the weight of each voxel of a window, on the device and in the dtype of ``like``."""
+        return window_weights(plan.window, self.weighting).to(like)
+
+    @property
+    def differentiable(self) -> Fusion:
+        """The fusion itself, or the mean of probabilities in place of a vote, which has no gradient."""
+        return Fusion("probabilities", self.weighting) if self.kind == "vote" else self
+
+    def output(self, logits: Tensor) -> Tensor:
+        """Return what is averaged, h(z), for logits ``(B, K, ...)``."""
+        if self.kind == "logits":
+            return logits
+        if self.kind == "probabilities":
+            return torch.softmax(logits, dim=1)
+        winner = logits.argmax(dim=1, keepdim=True)
+        return torch.zeros_like(logits).scatter_(1, winner, 1.0)
+
+    def logits(self, fused: Tensor) -> Tensor:
+        """Return logits of which the softmax is the fused prediction: F itself, or log F for probabilities."""
+        # The smallest normal number keeps -log F finite where a class has underflowed; its gradient survives.
+        return fused if self.kind == "logits" else fused.clamp_min(torch.finfo(fused.dtype).tiny).log()
+
+
+@torch.no_grad()
+def fuse(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, batch: int) -> Tensor:
+    """Return the fused prediction F = sum_k w_k h(z_k) / sum_k w_k.
+
+    Parameters
+    ----------
+    plan : WindowPlan
+        Windows; they must cover the volume.
+    volume : Tensor, padded shape of ``plan``
+        Normalised and padded volume.
+    network : callable
+        Window predictor in eval mode.
+    fusion : Fusion
+        What is averaged, and how it is weighted.
+    batch : int
+        Windows a forward pass.
+
+    Returns
+    -------
+    Tensor, shape (K, *padded shape)
+        Accumulated in ``volume``'s dtype, float32 at least.
+    """
+    weights = fusion.weights(plan, volume)
+    total: Tensor | None = None
+    for corners in plan.batches(batch):
+        logits = window_logits(network, plan.gather(volume, corners), dtype=volume.dtype)
+        if total is None:
+            total = volume.new_zeros((logits.shape[1], *plan.padded_shape))
+        plan.add(total, corners, fusion.output(logits) * weights)
+    if total is None:
+        raise InputError("a window plan without windows cannot predict")
+    return total.div_(plan.coverage(weights))

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pipeline: the protocol that attacks, defenses and benchmarks see of any model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robust3d.losses.registry import Loss
+from robust3d.segment.prediction import Prediction
+
+Mode = Literal["window_mean", "fused"]
+Windows = Literal["all", "skip_background"]
+Target = Literal["coarse", "fine", "c2f"]
+Statistics = Literal["frozen", "through"]
+
+VolumeT = TypeVar("VolumeT", NDArray[np.float32], NDArray[np.float64], Tensor)
+
+
+class Pipeline(Protocol):
+    """A whole deployed segmentation pipeline as a function of the raw volume."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, background included."""
+
+    def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
+        """Segment a raw volume ``(D1, D2, D3)``."""
+
+    def loss_gradient(
+        self,
+        image: VolumeT,
+        label: NDArray[Any] | Tensor,
+        loss: str | Loss = "ce",
+        mode: Mode = "window_mean",
+        windows: Windows = "all",
+        *,
+        target: Target = "c2f",
+        statistics: Statistics = "frozen",
+    ) -> tuple[float, VolumeT]:
+        """Return a loss and its gradient with respect to the raw volume, per unit of the volume.
+
+        Parameters
+        ----------
+        image : ndarray or Tensor, shape (D1, D2, D3)
+            Raw volume.
+        label : ndarray or Tensor of int, same shape
+            Class of each voxel.
+        loss : str or callable
+            Name of a loss, or a function of logits ``(B, K, ...)`` and labels ``(B, ...)``.
+        mode : str
+            ``"window_mean"``: window gradients, averaged where windows overlap (the chapter's).
+            ``"fused"``: exact gradient of the loss of the fused prediction.
+        windows : str
+            ``"all"``, or ``"skip_background"``: only those whose label holds foreground (the chapter's).
+        target : str
+            Stage of a cascade: ``"coarse"``, ``"fine"`` (box from this volume) or ``"c2f"`` (sum of both losses).
+            A single-stage pipeline has one loss, whatever the target.
+        statistics : str
+            ``"frozen"``: normalisation statistics of ``image`` are constants; ``"through"``: differentiated too.
+
+        Returns
+        -------
+        (float, same type as ``image``)
+            The loss and its gradient, same shape as ``image``; float32, or float64 for a float64 volume.
+        """
+
+    def frozen_at(self, image: NDArray[Any] | Tensor) -> Self:
+        """Return this pipeline with the normalisation statistics of ``image`` held fixed."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return JSON-ready settings of everything but the weights."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the weights."""

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Segmenter: intensity, window grid, network, fusion and component filter as one pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robust3d.foundation.errors import InputError, nearest
+from robust3d.losses.registry import Loss, find_loss
+from robust3d.segment.components import drop_small_components
+from robust3d.segment.fusion import Fusion, FusionKind, fuse
+from robust3d.segment.gradient import fused_gradient, window_mean_gradient
+from robust3d.segment.grid import Grid, Shape
+from robust3d.segment.intensity import Intensity
+from robust3d.segment.network import Predictor, device_of, digest_network, evaluating, window_logits
+from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows
+from robust3d.segment.prediction import Prediction
+from robust3d.segment.windows import Weighting, WindowPlan, check_window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmenter:
+    """A sliding-window model as a function of the raw volume; make one with :meth:`from_network`."""
+
+    network: Predictor
+    window: Shape
+    grid: Grid
+    intensity: Intensity
+    classes: int
+    fusion: Fusion
+    window_batch: int
+    min_component: float
+    weights_hash: str | None = None
+
+    @classmethod
+    def from_network(
+        cls,
+        network: Predictor,
+        *,
+        window: int | Sequence[int],
+        grid: Grid,
+        intensity: Intensity,
+        fusion: FusionKind = "probabilities",
+        weighting: Weighting = "constant",
+        window_batch: int = 16,
+        min_component: float = 0.0,
+        weights_sha256: str | None = None,
+    ) -> Segmenter:
+        """Wrap a network.
+
+        Parameters
+        ----------
+        network : nn.Module or callable
+            Maps normalised windows ``(B, 1, d, h, w)`` to **logits** ``(B, K, d, h, w)``. A module is used where
+            its parameters are (CPU or GPU), always in eval mode, and left as it was.
+        window : int or three ints
+            Window edges in voxels.
+        grid : Grid
+            ``seed(n)``, ``overlap(r)`` or ``step(r)``.
+        intensity : Intensity
+            ``hu_window(low, high)``, ``unit_window``, ``dataset_zscore`` or ``zscore``.
+        fusion, weighting : str
+            What is averaged where windows overlap, and with which weights; see :class:`Fusion`.
+        window_batch : int
+            Windows a forward pass; bounds the memory.
+        min_component : float
+            Parts smaller than this fraction of a class's prediction are dropped from the mask.
+        weights_sha256 : str, optional
+            Identity of the weights in results; the hash of the module's state if not given.
+
+        Raises
+        ------
+        InputError
+            If the network does not answer one window with logits of its size.
+        """
+        edges = check_window(window)
+        if window_batch < 1:
+            raise InputError(f"window_batch must be at least 1, not {window_batch}")
+        probe = torch.zeros((1, *edges), device=device_of(network))
+        with evaluating(network), torch.no_grad():
+            classes = window_logits(network, probe, dtype=probe.dtype).shape[1]
+        return cls(
+            network=network,
+            window=edges,
+            grid=grid,
+            intensity=intensity,
+            classes=classes,
+            fusion=Fusion(fusion, weighting),
+            window_batch=window_batch,
+            min_component=min_component,
+            weights_hash=weights_sha256,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the network."""
+        return device_of(self.network)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Hash of the weights."""
+        return self.weights_hash or digest_network(self.network)
+
+    def settings(self) -> dict[str, Any]:
+        """Return JSON-ready settings of everything but the weights; the batch size does not count."""
+        return {
+            "window": list(self.window),
+            "grid": str(self.grid),
+            "intensity": self.intensity.settings(),
+            "fusion": self.fusion.kind,
+            "weighting": self.fusion.weighting,
+            "min_component": self.min_component,
+        }
+
+    def frozen_at(self, image: NDArray[Any] | Tensor) -> Self:
+        """Return this segmenter with the normalisation statistics of ``image`` held fixed."""
+        return replace(self, intensity=self.intensity.frozen_at(self._tensor(image)))
+
+    def probabilities(self, image: NDArray[Any] | Tensor) -> Tensor:
+        """Return the fused prediction ``(K, D1, D2, D3)`` in the fusion's own scale (logits for ``"logits"``)."""
+        raw = self._tensor(image)
+        plan = self._plan(raw)
+        with evaluating(self.network):
+            fused = fuse(plan, self._normalised(plan, raw), self.network, self.fusion, self.window_batch)
+        return fused[(slice(None), *plan.inner)]
+
+    def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
+        """Segment a raw volume ``(D1, D2, D3)``."""
+        raw = self.probabilities(image).argmax(dim=0).to(torch.uint8).cpu().numpy()
+        return Prediction(mask=drop_small_components(raw, self.min_component), raw=raw)
+
+    def loss_gradient(
+        self,
+        image: VolumeT,
+        label: NDArray[Any] | Tensor,
+        loss: str | Loss = "ce",
+        mode: Mode = "window_mean",
+        windows: Windows = "all",
+        *,
+        target: Target = "c2f",
+        statistics: Statistics = "frozen",
+    ) -> tuple[float, VolumeT]:
+        """Return a loss and its gradient per unit of the volume; see :class:`robust3d.segment.pipeline.Pipeline`."""
+        for option, known in ((mode, get_args(Mode)), (windows, get_args(Windows))):
+            if option not in known:
+                raise InputError(f"unknown gradient option {option!r}; {nearest(option, known)}")
+        function = find_loss(loss)
+        raw = self._tensor(image)
+        truth = torch.as_tensor(np.asarray(label) if not isinstance(label, Tensor) else label).to(raw.device).long()
+        if truth.shape != raw.shape:
+            raise InputError(f"image has shape {tuple(raw.shape)} and label {tuple(truth.shape)}; they must be equal")
+        if int(truth.max()) >= self.classes or int(truth.min()) < 0:
+            raise InputError(f"label holds class {int(truth.max())}, the network has classes 0 to {self.classes - 1}")
+        plan = self._plan(raw)
+        volume = self._normalised(plan, raw)
+        padded_truth = plan.padded(truth, 0)
+        attacked = plan if windows == "all" else plan.only(padded_truth > 0)
+        with evaluating(self.network):
+            if mode == "window_mean":
+                value, gradient = window_mean_gradient(
+                    attacked, volume, padded_truth, self.network, function, self.window_batch
+                )
+            else:
+                value, gradient = fused_gradient(
+                    plan,
+                    volume,
+                    truth,
+                    self.network,
+                    function,
+                    self.window_batch,
+                    fusion=self.fusion,
+                    attacked=attacked,
+                )
+        gradient = self.intensity.backward(raw, gradient[plan.inner], through=statistics == "through")
+        return value, gradient if isinstance(image, Tensor) else gradient.cpu().numpy()
+
+    def _tensor(self, image: NDArray[Any] | Tensor) -> Tensor:
+        tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
+        if tensor.ndim != 3:
+            raise InputError(f"a volume has three axes (D1, D2, D3); this one has shape {tuple(tensor.shape)}")
+        dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        return tensor.detach().to(self.device, dtype)
+
+    def _plan(self, raw: Tensor) -> WindowPlan:
+        return WindowPlan.of((raw.shape[0], raw.shape[1], raw.shape[2]), self.window, self.grid)
+
+    def _normalised(self, plan: WindowPlan, raw: Tensor) -> Tensor:
+        fixed = self.intensity.frozen_at(raw)
+        normalised = fixed.normalise(raw)
+        if plan.padded_shape == plan.shape:
+            return normalised
+        low = float(raw.min()) if fixed.padding is None else fixed.padding
+        return plan.padded(normalised, float(fixed.normalise(torch.tensor(low, dtype=raw.dtype))))

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The windows of one volume: padded extent, corners, batches gathered from and added to volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from robust3d.foundation.errors import InputError
+from robust3d.segment.grid import Corner, Grid, Shape
+
+Weighting = Literal["constant", "gaussian"]
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """Windows of a volume of one shape.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Shape of the volume.
+    window : (int, int, int)
+        Shape of a window.
+    corners : sequence of (int, int, int)
+        Lowest corner of each window in the padded volume.
+    """
+
+    shape: Shape
+    window: Shape
+    corners: Sequence[Corner]
+
+    @classmethod
+    def of(cls, shape: Shape, window: Shape, grid: Grid) -> WindowPlan:
+        """Place the windows of ``grid`` over a volume, padded where it is smaller than the window."""
+        padded = tuple(max(length, size) for length, size in zip(shape, window, strict=True))
+        return cls(shape, window, grid.corners((padded[0], padded[1], padded[2]), window))
+
+    @property
+    def padded_shape(self) -> Shape:
+        """Shape after padding axes shorter than the window."""
+        first, second, third = (max(length, size) for length, size in zip(self.shape, self.window, strict=True))
+        return first, second, third
+
+    @property
+    def inner(self) -> tuple[slice, slice, slice]:
+        """Where the volume lies in the padded one (centred)."""
+        lows = [(padded - length) // 2 for padded, length in zip(self.padded_shape, self.shape, strict=True)]
+        first, second, third = (slice(low, low + length) for low, length in zip(lows, self.shape, strict=True))
+        return first, second, third
+
+    def padded(self, volume: Tensor, value: float) -> Tensor:
+        """Return ``volume`` padded with ``value`` to :attr:`padded_shape`."""
+        if self.padded_shape == self.shape:
+            return volume
+        pads: list[int] = []
+        for place, length, whole in reversed(list(zip(self.inner, self.shape, self.padded_shape, strict=True))):
+            pads += [place.start, whole - place.start - length]
+        return pad(volume, pads, value=value)
+
+    def only(self, keep: Tensor) -> WindowPlan:
+        """Return the plan of those windows that hold a true voxel of ``keep`` (padded shape)."""
+        kept = [corner for corner in self.corners if bool(keep[self.place(corner)].any())]
+        return WindowPlan(self.shape, self.window, kept)
+
+    def place(self, corner: Corner) -> tuple[slice, slice, slice]:
+        """Return the voxels of one window."""
+        first, second, third = (slice(start, start + size) for start, size in zip(corner, self.window, strict=True))
+        return first, second, third
+
+    def batches(self, size: int) -> Iterator[Sequence[Corner]]:
+        """Yield the corners in batches of at most ``size``."""
+        for start in range(0, len(self.corners), size):
+            yield self.corners[start : start + size]
+
+    def gather(self, volume: Tensor, corners: Sequence[Corner]) -> Tensor:
+        """Return windows ``(B, ..., d, h, w)`` of a padded volume ``(..., D1, D2, D3)``."""
+        return torch.stack([volume[(..., *self.place(corner))] for corner in corners])
+
+    def add(self, volume: Tensor, corners: Sequence[Corner], windows: Tensor) -> None:
+        """Add windows ``(B, ..., d, h, w)`` in place into a padded volume ``(..., D1, D2, D3)``."""
+        for corner, window in zip(corners, windows, strict=True):
+            volume[(..., *self.place(corner))] += window
+
+    def coverage(self, weights: Tensor) -> Tensor:
+        """Return the sum over windows of ``weights`` (window shape) at every voxel of the padded volume."""
+        total = weights.new_zeros(self.padded_shape)
+        for corner in self.corners:
+            total[self.place(corner)] += weights
+        return total
+
+
+def check_window(window: int | Sequence[int]) -> Shape:
+    """Return a window given as one edge or three.
+
+    Raises
+    ------
+    InputError
+        If it is not one or three positive whole numbers.
+    """
+    edges = [window] * 3 if isinstance(window, int) else list(window)
+    if len(edges) != 3 or any(not isinstance(edge, int) or edge < 1 for edge in edges):
+        raise InputError(f"a window is one or three positive whole numbers of voxels, not {window!r}")
+    return edges[0], edges[1], edges[2]
+
+
+@lru_cache(maxsize=8)
+def window_weights(window: Shape, weighting: Weighting) -> Tensor:
+    """Return the fusion weight of each voxel of a window, float32.
+
+    ``constant`` is 1; ``gaussian`` is MONAI's importance map: sigma of 0.125 of the window, centred at
+    (w - 1) / 2, never below 1e-3.
+    """
+    weights = torch.ones(window)
+    if weighting == "gaussian":
+        for axis, length in enumerate(window):
+            position = torch.arange(length, dtype=torch.float32) - (length - 1) / 2
+            profile = torch.exp(position.square() / (-2 * (0.125 * length) ** 2))
+            weights = weights * profile.view([-1 if other == axis else 1 for other in range(3)])
+        weights = weights.clamp_min(1e-3)
+    return weights

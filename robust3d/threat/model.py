@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ThreatModel: norm, epsilon with its unit, valid range and storage of the perturbed volume."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from robust3d.foundation.errors import InputError, nearest
+from robust3d.volume.quantise import round_toward
+
+UNITS = ("HU", "intensity")
+"""``HU`` for CT; ``intensity`` for volumes without a physical unit, in the values stored in the file."""
+
+NORMS = ("linf",)
+STORAGES = ("float32", "int16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatModel:
+    """The set of perturbed volumes that an attacker may submit.
+
+    The perturbation is measured from the clean volume clipped to ``valid``: a network that truncates its
+    input sees nothing beyond that range (design: "perturb the truncated volume").
+
+    Parameters
+    ----------
+    norm : str
+        ``"linf"``: largest absolute change of a voxel.
+    epsilon : float
+        Bound of the norm, in ``unit``.
+    unit : str
+        Unit of ``epsilon``, ``valid`` and the volume; ``"HU"`` or ``"intensity"``.
+    valid : (float, float) or None
+        Range of values that a perturbed volume may hold.
+    storage : str
+        ``"float32"``, or ``"int16"`` for whole numbers only, as a DICOM or NIfTI file holds them.
+    """
+
+    norm: str = "linf"
+    epsilon: float
+    unit: str
+    valid: tuple[float, float] | None = None
+    storage: Literal["float32", "int16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise InputError(f"unknown norm {self.norm!r}; {nearest(self.norm, NORMS)}")
+        if self.unit not in UNITS:
+            raise InputError(f"epsilon needs a unit and {self.unit!r} is none; {nearest(str(self.unit), UNITS)}")
+        if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
+            raise InputError(f"epsilon must be zero or a positive number of {self.unit}, not {self.epsilon}")
+        if self.valid is not None and not self.valid[0] < self.valid[1]:
+            raise InputError(
+                f"valid range [{self.valid[0]}, {self.valid[1]}] {self.unit} is empty; give low below high"
+            )
+        if self.storage not in STORAGES:
+            raise InputError(f"unknown storage {self.storage!r}; {nearest(self.storage, STORAGES)}")
+
+    def origin(self, clean: Tensor) -> Tensor:
+        """Return the centre of the ball: the clean volume clipped to the valid range."""
+        return clean if self.valid is None else clean.clamp(*self.valid)
+
+    def project(self, candidate: Tensor, clean: Tensor) -> Tensor:
+        """Return the nearest allowed volume: epsilon-ball around :meth:`origin`, then valid range, then storage.
+
+        Parameters
+        ----------
+        candidate, clean : Tensor
+            Same shape, in ``unit``.
+        """
+        origin = self.origin(clean)
+        low, high = (origin - self.epsilon, origin + self.epsilon)
+        projected = torch.minimum(torch.maximum(candidate, low), high)
+        if self.valid is not None:
+            projected = projected.clamp(*self.valid)
+        if self.storage == "int16":
+            projected = round_toward(projected, origin).to(projected.dtype)
+        return projected
+
+    def distance(self, candidate: Tensor, clean: Tensor) -> float:
+        """Return the norm of the perturbation, in ``unit``."""
+        return float((candidate.double() - self.origin(clean).double()).abs().max())
+
+    def verify(self, candidate: Tensor, clean: Tensor) -> float:
+        """Check that a volume is allowed and return its distance in ``unit``.
+
+        Raises
+        ------
+        InputError
+            If it is not finite, too far, out of range or off the storage grid; says by how much.
+        """
+        if candidate.shape != clean.shape:
+            raise InputError(f"adversarial volume has shape {tuple(candidate.shape)}, clean {tuple(clean.shape)}")
+        if not bool(torch.isfinite(candidate).all()):
+            raise InputError("adversarial volume holds NaN or infinite voxels")
+        distance = self.distance(candidate, clean)
+        # float32 holds 240 HU to 1.5e-5, so an exact bound cannot be asked of a stored sum.
+        tolerance = 1e-4 * max(1.0, self.epsilon)
+        if distance > self.epsilon + tolerance:
+            raise InputError(f"perturbation of {distance:g} {self.unit} exceeds epsilon {self.epsilon:g} {self.unit}")
+        if self.valid is not None:
+            low, high = float(candidate.min()), float(candidate.max())
+            if low < self.valid[0] - tolerance or high > self.valid[1] + tolerance:
+                raise InputError(
+                    f"adversarial values [{low:g}, {high:g}] leave the valid range "
+                    f"[{self.valid[0]:g}, {self.valid[1]:g}] {self.unit}"
+                )
+        return distance
+
+    def settings(self) -> dict[str, Any]:
+        """Return JSON-ready settings for hashes and result rows."""
+        return {
+            "norm": self.norm,
+            "epsilon": float(self.epsilon),
+            "unit": self.unit,
+            "valid": None if self.valid is None else [float(bound) for bound in self.valid],
+            "storage": self.storage,
+        }
+
+    def __str__(self) -> str:
+        span = "" if self.valid is None else f", valid [{self.valid[0]:g}, {self.valid[1]:g}] {self.unit}"
+        return f"{self.norm} epsilon {self.epsilon:g} {self.unit} a voxel{span}, {self.storage}"

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NIfTI in and out: values in their own unit, labels never through float, geometry and type kept."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robust3d.foundation.errors import InputError
+from robust3d.foundation.files import make_folder, replacing
+from robust3d.volume.geometry import check_pair
+from robust3d.volume.quantise import round_toward
+from robust3d.volume.volume import Label, Storage, Triple, Volume
+
+SUFFIXES = (".nii", ".nii.gz")
+
+
+def read_volume(
+    image: str | Path,
+    label: str | Path | None = None,
+    *,
+    name: str | None = None,
+    classes: Iterable[int] | None = None,
+) -> Volume:
+    """Read one case.
+
+    Parameters
+    ----------
+    image : path
+        NIfTI file (``.nii`` or ``.nii.gz``) with three axes; values are ``scl_slope * stored + scl_inter``.
+    label : path, optional
+        NIfTI file of whole numbers on the same grid.
+    name : str, optional
+        Name of the case; the file's name without suffix by default.
+    classes : iterable of int, optional
+        Values that the label may hold; any from 0 to 255 by default.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, truncated, not 3D, or holds NaN, infinite or complex values; if the label holds
+        fractions or unexpected values; if shapes or spacings differ.
+    """
+    image_path = Path(image)
+    file = _open(image_path)
+    stored = _read(file, image_path)
+    if not np.issubdtype(stored.dtype, np.number) or np.issubdtype(stored.dtype, np.complexfloating):
+        raise InputError(f"image {image_path} holds {stored.dtype} values; it must hold real numbers")
+    values = stored.astype(np.float32)
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise InputError(f"image {image_path} holds {bad} NaN or infinite voxels of {values.size}; replace them first")
+    spacing, affine = _geometry(file)
+    truth: Label | None = None
+    if label is not None:
+        label_path = Path(label)
+        label_file = _open(label_path)
+        truth = _read_label(label_file, label_path, classes)
+        here = (image_path, values.shape, spacing, affine)
+        check_pair(here, (label_path, truth.shape, *_geometry(label_file)))
+    return Volume(
+        image=values,
+        label=truth,
+        affine=affine,
+        spacing=spacing,
+        name=name or image_path.name.removesuffix(".gz").removesuffix(".nii"),
+        storage=_storage(file),
+    )
+
+
+def save_image(volume: Volume, path: Path, *, clean: Volume | None = None) -> None:
+    """Write the image of ``volume`` in the type of its original file, atomically.
+
+    Parameters
+    ----------
+    volume : Volume
+        Case to save. Integer files are rounded to their grid (``scl_slope``, ``scl_inter``).
+    path : Path
+        ``.nii`` or ``.nii.gz``.
+    clean : Volume, optional
+        Round toward this one's values, so that storing never enlarges a perturbation; to nearest without it.
+
+    Raises
+    ------
+    InputError
+        If a value does not fit into the integer type.
+    """
+    storage = volume.storage
+    if not storage.integer:
+        _write(volume.image, volume, path)
+        return
+    image = torch.from_numpy(volume.image)
+    reference = image if clean is None else torch.from_numpy(clean.image)
+    grid = round_toward(image, reference, slope=storage.slope, inter=storage.inter).numpy()
+    steps = np.rint((grid - storage.inter) / storage.slope)
+    limits = np.iinfo(np.dtype(storage.dtype))
+    if steps.min() < limits.min or steps.max() > limits.max:
+        raise InputError(
+            f"values [{grid.min():g}, {grid.max():g}] of {volume.name} do not fit into {storage.dtype} "
+            f"with slope {storage.slope:g} and intercept {storage.inter:g}"
+        )
+    _write(steps.astype(storage.dtype), volume, path, slope=storage.slope, inter=storage.inter)
+
+
+def save_label(label: NDArray[Any], like: Volume, path: Path) -> None:
+    """Write a mask as unsigned 8-bit NIfTI on the grid of ``like``, atomically."""
+    _write(label.astype(np.uint8), like, path)
+
+
+def _write(array: NDArray[Any], like: Volume, path: Path, *, slope: float = 1.0, inter: float = 0.0) -> None:
+    if not path.name.endswith(SUFFIXES):
+        raise InputError(f"cannot save {path}: a NIfTI file ends in .nii or .nii.gz")
+    make_folder(path.parent)
+    file = nib.Nifti1Image(array, like.affine, dtype=array.dtype)
+    qform, sform = like.storage.codes
+    file.header.set_qform(like.affine, code=qform)
+    file.header.set_sform(like.affine, code=sform)
+    file.header.set_zooms(like.spacing)
+    file.header.set_xyzt_units("mm")
+    # With a slope in the header nibabel writes the array as it is; without one it would choose a scale of its own.
+    file.header.set_slope_inter(slope, inter)
+    with replacing(path) as temporary:
+        file.to_filename(temporary)
+
+
+def _open(path: Path) -> nib.Nifti1Image:
+    if not path.is_file():
+        raise InputError(f"file {path} does not exist")
+    try:
+        file = nib.load(path)
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"file {path} is not a readable NIfTI file: {error}") from error
+    if not isinstance(file, nib.Nifti1Image | nib.Nifti2Image):
+        raise InputError(f"file {path} is {type(file).__name__}, not NIfTI; convert it to .nii.gz")
+    if len(file.shape) != 3 or min(file.shape) < 1:
+        raise InputError(f"file {path} has shape {file.shape}; a volume has three axes, so split it into 3D files")
+    return file
+
+
+def _read(file: nib.Nifti1Image, path: Path) -> NDArray[Any]:
+    try:
+        return np.asanyarray(file.dataobj)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"file {path} is truncated or damaged: {error}") from error
+
+
+def _read_label(file: nib.Nifti1Image, path: Path, classes: Iterable[int] | None) -> Label:
+    stored = _read(file, path)
+    if not np.issubdtype(stored.dtype, np.number) or np.issubdtype(stored.dtype, np.complexfloating):
+        raise InputError(f"label {path} holds {stored.dtype} values; it must hold whole numbers")
+    values = np.unique(stored)
+    fractions = values[values != np.rint(values)]
+    if fractions.size:
+        raise InputError(f"label {path} holds {fractions[0]:g}; a label holds whole numbers only")
+    allowed = set(range(256) if classes is None else classes)
+    unexpected = [int(value) for value in values if int(value) not in allowed]
+    if unexpected:
+        known = "0 to 255" if classes is None else ", ".join(str(value) for value in sorted(allowed))
+        raise InputError(f"label {path} holds class {unexpected[0]}; expected {known}")
+    return stored.astype(np.uint8)
+
+
+def _geometry(file: nib.Nifti1Image) -> tuple[Triple, NDArray[np.float64]]:
+    first, second, third = (float(edge) for edge in file.header.get_zooms()[:3])
+    return (first, second, third), np.asarray(file.affine, dtype=np.float64)
+
+
+def _storage(file: nib.Nifti1Image) -> Storage:
+    slope, inter = (float(getattr(file.dataobj, part)) for part in ("slope", "inter"))
+    codes = int(file.header["qform_code"]), int(file.header["sform_code"])
+    return Storage(dtype=str(file.get_data_dtype().newbyteorder("=")), slope=slope, inter=inter, codes=codes)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volume: one case, its image in its own unit, its label and its geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robust3d.foundation.digest import digest_arrays
+from robust3d.foundation.errors import InputError
+
+Image = NDArray[np.float32]
+Label = NDArray[np.uint8]
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How the file of a volume holds its values: ``value = slope * integer + inter``, or plain floats.
+
+    Parameters
+    ----------
+    dtype : str
+        NumPy name of the stored type, such as ``"int16"``.
+    slope, inter : float
+        NIfTI's ``scl_slope`` and ``scl_inter``; 1 and 0 for none.
+    codes : (int, int)
+        NIfTI's ``qform_code`` and ``sform_code``, kept so that viewers place a saved volume as the original.
+    """
+
+    dtype: str = "float32"
+    slope: float = 1.0
+    inter: float = 0.0
+    codes: tuple[int, int] = (0, 2)
+
+    @property
+    def integer(self) -> bool:
+        """Whether the file holds integers."""
+        return np.issubdtype(np.dtype(self.dtype), np.integer)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One case.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (D1, D2, D3)
+        Voxel values in the volume's own unit: HU for CT. Axes as in the file; never reoriented.
+    label : ndarray of uint8, shape (D1, D2, D3), or None
+        Class of each voxel; 0 is background.
+    affine : ndarray of float64, shape (4, 4)
+        Voxel index to millimetres (RAS+).
+    spacing : (float, float, float)
+        Voxel size in mm along each axis.
+    name : str
+        Name of the case in results.
+    storage : Storage
+        How its file holds the values.
+    """
+
+    image: Image
+    label: Label | None
+    affine: NDArray[np.float64]
+    spacing: Triple
+    name: str
+    storage: Storage = field(default_factory=Storage)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along each axis."""
+        first, second, third = self.image.shape
+        return first, second, third
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity of image, label and geometry; the name and the storage do not count."""
+        label = np.zeros(0, np.uint8) if self.label is None else self.label
+        return digest_arrays(self.image, label, self.affine)
+
+    def with_image(self, image: NDArray[Any]) -> Volume:
+        """Return the same case with another image of the same shape and unit."""
+        if image.shape != self.image.shape:
+            raise InputError(
+                f"image of shape {image.shape} cannot replace that of {self.name}, shape {self.image.shape}"
+            )
+        return replace(self, image=np.ascontiguousarray(image, dtype=np.float32))
+
+    def known_label(self) -> Label:
+        """Return the label.
+
+        Raises
+        ------
+        InputError
+            If the case has none.
+        """
+        if self.label is None:
+            raise InputError(f"case {self.name} has no label, which this needs; give one with --label")
+        return self.label
+
+    def save(self, path: str | Path) -> None:
+        """Write the image as NIfTI in the type of its original file; see :func:`robust3d.volume.nifti.save_image`."""
+        from robust3d.volume.nifti import save_image
+
+        save_image(self, Path(path))

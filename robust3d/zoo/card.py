@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model cards: what a model is, how it is deployed, and how it was trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from robust3d.foundation.cards import Card, Reference
+from robust3d.segment.fusion import FusionKind
+from robust3d.segment.windows import Weighting
+
+
+class ModelAbout(Card):
+    """Name and origin of a model."""
+
+    name: str
+    description: str
+    defense: str
+    data: str
+    licence: str
+
+
+class NetworkCard(Card):
+    """The network by its name in the engine; auxiliary heads are not stored and hence not built."""
+
+    name: str
+    width: int = Field(gt=0)
+    classes: int = Field(ge=2)
+    short_residual: bool = False
+    long_residual: bool = True
+
+
+class IntensityCard(Card):
+    """Truncation window in HU; z-score per case follows."""
+
+    low: float
+    high: float
+    scheme: Literal["zscore"] = "zscore"
+
+
+class StageCard(Card):
+    """Weights of a stage and how it slides over a volume."""
+
+    weights: str = Field(pattern=r"^[A-Za-z0-9._-]+\.safetensors$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    window: int = Field(gt=0)
+    grid: str
+    fusion: FusionKind = "probabilities"
+    weighting: Weighting = "constant"
+    min_component: float = Field(default=0.0, ge=0, le=1)
+
+
+class CascadeCard(Card):
+    """How the stages of a cascade join."""
+
+    margin: tuple[int, int, int]
+    min_component: float = Field(default=0.0, ge=0, le=1)
+
+
+class TrainingCard(Card):
+    """How the weights came about; DSC in percent."""
+
+    recipe: str
+    command: str
+    seed: int
+    coarse_sha256: str
+    """SHA-256 of all settings that decide the coarse weights."""
+    coarse_iterations: int
+    coarse_validation_dsc: float
+    fine_sha256: str = ""
+    fine_iterations: int = 0
+    fine_validation_dsc: float = 0.0
+    validation: str
+    """What the validation DSC means."""
+
+
+class ModelCard(Card):
+    """One folder of the collection ``zoo``."""
+
+    model: ModelAbout
+    network: NetworkCard
+    intensity: IntensityCard
+    coarse: StageCard
+    fine: StageCard | None = None
+    cascade: CascadeCard | None = None
+    training: TrainingCard
+    reference: Reference

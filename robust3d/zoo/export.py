@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a finished training run to a model folder that the zoo can hold."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import tomlkit
+
+from robust3d.defenses.recipe import Recipe, StageSettings
+from robust3d.defenses.run import TrainedStage
+from robust3d.foundation.files import make_folder, replacing, write_text
+from robust3d.zoo.card import CascadeCard, IntensityCard, ModelAbout, ModelCard, NetworkCard, StageCard, TrainingCard
+
+
+def export_model(recipe: Recipe, stages: Sequence[TrainedStage], folder: Path, *, name: str, command: str) -> ModelCard:
+    """Write ``card.toml`` and the weights of a run into ``folder``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Card of the run; its ``deploy`` section says how the model slides over a volume.
+    stages : sequence of TrainedStage
+        Finished stages, the coarse one first.
+    folder : Path
+        New model folder.
+    name : str
+        Name of the model.
+    command : str
+        The command that trains it again.
+    """
+    make_folder(folder)
+    for stage in stages:
+        with replacing(folder / stage.weights.name) as temporary:
+            shutil.copyfile(stage.weights, temporary)
+    card = model_card(recipe, stages, name=name, command=command)
+    write_text(folder / "card.toml", tomlkit.dumps(card.model_dump(mode="json", exclude_none=True)))
+    return card
+
+
+def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, command: str) -> ModelCard:
+    """Return the card of a trained model."""
+    trained = {stage.name: stage for stage in stages}
+    robust = recipe.adversary is not None
+    cases = f"{recipe.data.train_cases} training, {recipe.data.validation_cases} validation cases"
+    adversary = recipe.adversary
+    under = f"PGD-{2 * adversary.steps} at {adversary.epsilon:g} {adversary.unit}" if adversary else "clean"
+    figures: dict[str, str | int | float] = {}
+    for key, stage in trained.items():
+        figures[f"{key}_sha256"] = stage.progress.recipe
+        figures[f"{key}_iterations"] = stage.progress.best_iteration
+        figures[f"{key}_validation_dsc"] = round(100 * stage.progress.best_dsc, 2)
+    fine = recipe.fine if "fine" in trained else None
+    return ModelCard(
+        model=ModelAbout(
+            name=name,
+            description=recipe.recipe.description,
+            defense=recipe.recipe.name if robust else "none",
+            data=f"{recipe.data.source}: {cases}",
+            licence="Apache-2.0",
+        ),
+        network=NetworkCard(**recipe.network.model_dump(exclude={"deep_supervision"})),
+        intensity=IntensityCard(low=recipe.intensity.low, high=recipe.intensity.high),
+        coarse=_stage(recipe, recipe.coarse, trained["coarse"], recipe.deploy.coarse_grid),
+        fine=_stage(recipe, fine, trained["fine"], recipe.deploy.fine_grid) if fine else None,
+        cascade=CascadeCard(margin=recipe.deploy.margin, min_component=recipe.deploy.min_component) if fine else None,
+        training=TrainingCard(
+            recipe=recipe.recipe.name,
+            command=command,
+            seed=recipe.seed,
+            validation=f"foreground DSC in percent pooled over fixed validation windows, {under}, best iteration",
+            **figures,  # type: ignore[arg-type]
+        ),
+        reference=recipe.reference,
+    )
+
+
+def _stage(recipe: Recipe, settings: StageSettings, trained: TrainedStage, grid: str) -> StageCard:
+    return StageCard(
+        weights=trained.weights.name,
+        sha256=trained.sha256,
+        window=settings.window,
+        grid=grid,
+        min_component=recipe.deploy.min_component,
+    )

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a model's name to a pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from robust3d.foundation.cards import read_card
+from robust3d.foundation.collections import Collections
+from robust3d.foundation.errors import InputError
+from robust3d.networks.folding import channels_last, inference_copy
+from robust3d.networks.registry import build_network
+from robust3d.networks.weights import load_weights
+from robust3d.segment.cascade import CoarseToFine
+from robust3d.segment.grid import parse_grid
+from robust3d.segment.intensity import hu_window
+from robust3d.segment.segmenter import Segmenter
+from robust3d.zoo.card import ModelCard, StageCard
+
+
+def load_model(name: str, *, device: str = "auto", collections: Collections | None = None) -> Segmenter | CoarseToFine:
+    """Return a model of the zoo, ready to predict and to attack.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"resdsn-c2f-natural"``, or ``"resdsn-c2f-natural/coarse"`` for one stage alone.
+    device : str
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``..., or ``"auto"``: CUDA where there is a device.
+    collections : Collections, optional
+        Where to look; the current folder and the built-in zoo by default.
+
+    Raises
+    ------
+    InputError
+        If the model is unknown, its card is wrong, a weight file's hash differs, or the device is not there.
+    """
+    model, _, stage = name.partition("/")
+    path = (collections or Collections.open()).find("zoo", model)
+    card = read_card(path, ModelCard)
+    place = find_device(device)
+    if stage:
+        return _segmenter(card, _stage(card, stage, name), path.parent, place)
+    coarse = _segmenter(card, card.coarse, path.parent, place)
+    if card.fine is None or card.cascade is None:
+        return coarse
+    fine = _segmenter(card, card.fine, path.parent, place)
+    return CoarseToFine(coarse=coarse, fine=fine, margin=card.cascade.margin, min_component=card.cascade.min_component)
+
+
+def weight_file(model: str, stage: str, collections: Collections) -> Path:
+    """Return the weight file of one stage of a model, for training that starts from it."""
+    path = collections.find("zoo", model)
+    return path.parent / _stage(read_card(path, ModelCard), stage, f"{model}/{stage}").weights
+
+
+def find_device(name: str) -> torch.device:
+    """Return a device by name.
+
+    Raises
+    ------
+    InputError
+        If it is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {name} is not there: {torch.cuda.device_count()} CUDA devices; use cpu or auto")
+    return device
+
+
+def _stage(card: ModelCard, stage: str, name: str) -> StageCard:
+    found = {"coarse": card.coarse, "fine": card.fine}.get(stage)
+    if found is None:
+        raise InputError(f"model {name!r} has no stage {stage!r}; it has coarse{' and fine' if card.fine else ''}")
+    return found
+
+
+def _segmenter(card: ModelCard, stage: StageCard, folder: Path, device: torch.device) -> Segmenter:
+    options = card.network.model_dump(exclude={"name"})
+    network = build_network(card.network.name, deep_supervision=False, **options)
+    load_weights(network, folder / stage.weights, sha256=stage.sha256)
+    return Segmenter.from_network(
+        channels_last(inference_copy(network).to(device)),
+        window=stage.window,
+        grid=parse_grid(stage.grid),
+        intensity=hu_window(card.intensity.low, card.intensity.high),
+        fusion=stage.fusion,
+        weighting=stage.weighting,
+        min_component=stage.min_component,
+        weights_sha256=stage.sha256,
+    )
