@@ -105,4 +105,4 @@ def _overlap_starts(length: int, window: int, fraction: float) -> list[int]:
 def _step_starts(length: int, window: int, fraction: float) -> list[int]:
     count = math.ceil((length - window) / (window * fraction)) + 1
     spread = (length - window) / (count - 1)
-    return [round(spread * index) for index in range(count)]
+    return sorted({round(spread * index) for index in range(count)})

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from robust3d.defenses.recipe import Recipe
+from robust3d.foundation.cards import check_card
+from robust3d.volume.volume import Volume
+
+
+@pytest.fixture
+def cases() -> list[Volume]:
+    """Three volumes with a bright ball on a noisy ground."""
+    made = []
+    for number in range(3):
+        random = np.random.default_rng(number)
+        image = random.normal(20, 30, (24, 20, 18)).astype(np.float32)
+        grid = np.stack(np.meshgrid(*(np.arange(n) for n in image.shape), indexing="ij"))
+        ball = np.square(grid - random.integers(7, 11, 3)[:, None, None, None]).sum(0) < 20
+        image[ball] += 120
+        made.append(
+            Volume(
+                image=image, label=ball.astype(np.uint8), affine=np.eye(4), spacing=(1, 1, 1), name=f"ball_{number}"
+            )
+        )
+    return made
+
+
+MakeRecipe = Callable[..., Recipe]
+
+
+@pytest.fixture
+def make_recipe() -> MakeRecipe:
+    def build(*, adversary: bool = False, fine: bool = False, **stage: object) -> Recipe:
+        settings = {
+            "iterations": 12,
+            "batch": 2,
+            "window": 16,
+            "sampling": "anywhere",
+            "centred": 0.5,
+            "learning_rate": 0.05,
+            "validate_every": 5,
+            "validation_windows": 4,
+            "checkpoint_every": 4,
+        } | stage
+        content: dict[str, object] = {
+            "seed": 3,
+            "recipe": {"name": "test", "description": "test"},
+            "reference": {"paper": "none"},
+            "data": {"source": "folder", "train_cases": 2, "validation_cases": 1},
+            "network": {"name": "resdsn", "width": 2},
+            "intensity": {"low": -100, "high": 240},
+            "coarse": settings,
+            "deploy": {"coarse_grid": "overlap(0.5)", "fine_grid": "overlap(0.5)", "margin": [2, 2, 2]},
+        }
+        if fine:
+            content["fine"] = settings | {"sampling": "foreground", "start": "coarse"}
+        if adversary:
+            content["adversary"] = {"epsilon": 10.2, "step_size": 3.4, "unit": "HU", "steps": 2, "warmup": 0.3}
+        return check_card(content, Recipe, where="test")
+
+    return build

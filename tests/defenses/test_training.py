@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training: it learns, it resumes exactly, and it keeps the best weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from robust3d.defenses.run import TrainedStage, Training
+from robust3d.foundation.digest import digest_file
+from robust3d.foundation.errors import InputError
+
+
+def no_zoo(model: str, stage: str) -> Path:
+    raise InputError(f"no zoo here: {model}/{stage}")
+
+
+def start(recipe, out, cases) -> Training:
+    return Training(recipe, out, cases[:2], cases[2:], find_weights=no_zoo, device=torch.device("cpu"))
+
+
+def quiet(*_) -> None:
+    return None
+
+
+@pytest.mark.parametrize("adversary", [False, True])
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, cases, make_recipe, adversary) -> None:
+    recipe = make_recipe(adversary=adversary, fine=True)
+    whole = [start(recipe, tmp_path / "whole", cases).run_stage(name, quiet) for name in recipe.stages]
+    for name in recipe.stages:
+        for stop_at in (3, 8):  # between and at checkpoints
+            seen: list[int] = []
+            stopped = start(recipe, tmp_path / "parts", cases).run_stage(
+                name, lambda done, *_, seen=seen: seen.append(done), stop=lambda seen=seen, at=stop_at: seen[-1] == at
+            )
+            assert stopped is None
+        last = start(recipe, tmp_path / "parts", cases).run_stage(name, quiet)
+        assert isinstance(last, TrainedStage)
+    for one in whole:
+        for suffix in (".safetensors", ".checkpoint.safetensors"):
+            paths = [tmp_path / run / f"{one.name}{suffix}" for run in ("whole", "parts")]
+            first, second = (load_file(path) for path in paths)
+            assert first.keys() == second.keys()
+            assert all(torch.equal(first[key], second[key]) for key in first)
+        assert digest_file(tmp_path / "parts" / f"{one.name}.safetensors") == one.sha256
+
+
+def test_the_fine_stage_starts_from_the_best_coarse_weights(tmp_path, cases, make_recipe) -> None:
+    recipe = make_recipe(fine=True)
+    training = start(recipe, tmp_path, cases)
+    with pytest.raises(InputError, match=r"coarse\.safetensors does not exist"):
+        training.trainer("fine")
+    training.run_stage("coarse", quiet)
+    stored = load_file(tmp_path / "coarse.safetensors")
+    loaded = training.trainer("fine").network.state_dict()
+    assert all(torch.equal(tensor.float(), loaded[name].float()) for name, tensor in stored.items())
+
+
+def test_loss_falls_and_the_best_is_the_validated_one(tmp_path, cases, make_recipe) -> None:
+    recipe = make_recipe(iterations=60, validate_every=20)
+    losses: list[float] = []
+    found = []
+    trained = start(recipe, tmp_path, cases).run_stage(
+        "coarse", lambda done, loss, validation: (losses.append(loss), found.append(validation))
+    )
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    scores = [one.clean_dsc for one in found if one is not None]
+    assert len(scores) == 3
+    assert trained.progress.best_dsc == max(scores)
+    assert trained.progress.best_iteration == 20 * (1 + scores.index(max(scores)))
+
+
+def test_adversarial_validation_chooses_by_robust_dsc(tmp_path, cases, make_recipe) -> None:
+    trained = start(make_recipe(adversary=True), tmp_path, cases).run_stage("coarse", quiet)
+    assert trained.progress.best_dsc == max(entry["robust_dsc"] for entry in trained.progress.history)
+
+
+def test_a_checkpoint_of_another_card_is_refused(tmp_path, cases, make_recipe) -> None:
+    start(make_recipe(), tmp_path, cases).run_stage("coarse", quiet)
+    with pytest.raises(InputError, match="settings"):
+        start(make_recipe(learning_rate=0.01), tmp_path, cases).trainer("coarse")
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path, cases, make_recipe) -> None:
+    start(make_recipe(), tmp_path, cases).run_stage("coarse", quiet)
+    path = tmp_path / "coarse.checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot be read"):
+        start(make_recipe(), tmp_path, cases).trainer("coarse")
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_sentence(tmp_path, cases, make_recipe) -> None:
+    with pytest.raises(InputError, match="lower the learning rate"):
+        start(make_recipe(learning_rate=1e18), tmp_path, cases).run_stage("coarse", quiet)
+
+
+def test_an_unknown_start_is_refused(tmp_path, cases, make_recipe) -> None:
+    with pytest.raises(InputError, match="MODEL/STAGE"):
+        start(make_recipe(start="pretrained"), tmp_path, cases).trainer("coarse")
+    with pytest.raises(InputError, match="no zoo here: some-model/coarse"):
+        start(make_recipe(start="some-model/coarse"), tmp_path, cases).trainer("coarse")

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Coarse-to-fine: the box of Eq. 4, the paste of Eq. 5, and the targets of its gradient."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from robust3d.foundation.errors import InputError
+from robust3d.segment.cascade import CoarseToFine
+from robust3d.segment.grid import overlap
+from robust3d.segment.intensity import unit_window
+from robust3d.segment.segmenter import Segmenter
+
+
+def threshold(level: float) -> nn.Module:
+    """Foreground above ``level`` HU, voxel by voxel, with input (x + 100) / 340."""
+    net = nn.Conv3d(1, 2, 1)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([0.0, 20.0]).view(2, 1, 1, 1, 1))
+        net.bias.copy_(torch.tensor([0.0, -20 * (level + 100) / 340]))
+    return net
+
+
+def stage(level: float, window: int) -> Segmenter:
+    return Segmenter.from_network(
+        threshold(level), window=window, grid=overlap(0.5), intensity=unit_window(-100, 240)
+    )
+
+
+@pytest.fixture
+def cascade() -> CoarseToFine:
+    return CoarseToFine(coarse=stage(150, 8), fine=stage(100, 4), margin=(1, 2, 0))
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    image = np.zeros((20, 16, 12), np.float32)
+    image[8:12, 5:9, 3:8] = 120
+    image[9:11, 6:8, 4:7] = 200
+    image[0, 0, 0] = 120  # outside the box: only the fine stage would call it foreground
+    return image
+
+
+def test_fine_stage_replaces_the_coarse_one_inside_its_box_only(cascade, image) -> None:
+    prediction = cascade.predict(image)
+    # Coarse foreground 9:11, 6:8, 4:7; margin 1, 2, 0 gives 8:12, 4:10, 4:7; axis 2 grows from 3 to the window of 4.
+    assert prediction.box == (slice(8, 12), slice(4, 10), slice(4, 8))
+    expected = np.zeros(image.shape, np.uint8)
+    expected[8:12, 5:9, 4:8] = 1
+    assert np.array_equal(prediction.raw, expected)
+
+
+def test_an_empty_coarse_prediction_is_kept(cascade) -> None:
+    prediction = cascade.predict(np.full((10, 9, 8), 120, np.float32))
+    assert prediction.box is None
+    assert prediction.mask.sum() == 0
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (19, 15, 11), (0, 15, 5)])
+def test_a_box_at_the_border_stays_inside_and_keeps_its_size(cascade, place) -> None:
+    image = np.zeros((20, 16, 12), np.float32)
+    image[place] = 200
+    box = cascade.predict(image).box
+    for part, length, centre in zip(box, image.shape, place, strict=True):
+        assert 0 <= part.start <= centre < part.stop <= length
+        assert part.stop - part.start >= 4
+
+
+def test_targets(cascade, image) -> None:
+    label = (image >= 120).astype(np.uint8)
+    results = {
+        target: cascade.loss_gradient(image, label, "ce", "fused", target=target) for target in ("coarse", "fine", "c2f")
+    }
+    coarse = cascade.coarse.loss_gradient(image, label, "ce", "fused")
+    box = cascade.predict(image).box
+    fine = cascade.fine.loss_gradient(np.ascontiguousarray(image[box]), label[box], "ce", "fused")
+    assert results["coarse"][0] == coarse[0]
+    assert np.array_equal(results["coarse"][1], coarse[1])
+    assert results["fine"][0] == fine[0]
+    assert np.array_equal(results["fine"][1][box], fine[1])
+    outside = np.ones(image.shape, bool)
+    outside[box] = False
+    assert not results["fine"][1][outside].any()
+    assert results["c2f"][0] == pytest.approx(coarse[0] + fine[0])
+    np.testing.assert_allclose(results["c2f"][1], results["coarse"][1] + results["fine"][1], rtol=1e-6)
+
+
+def test_nothing_to_lose_where_the_coarse_stage_sees_nothing(cascade) -> None:
+    image = np.zeros((10, 9, 8), np.float32)
+    value, gradient = cascade.loss_gradient(image, image, target="fine")
+    assert value == 0
+    assert not gradient.any()
+
+
+def test_fine_stage_sees_the_statistics_of_the_whole_volume() -> None:
+    from robust3d.segment.intensity import hu_window
+
+    net = threshold(100)
+    stages = [
+        Segmenter.from_network(net, window=4, grid=overlap(0.5), intensity=hu_window(-100, 240)) for _ in range(2)
+    ]
+    with torch.no_grad():
+        net.bias.copy_(torch.tensor([0.0, -10.0]))  # foreground: more than half a standard deviation above the mean
+    image = np.random.default_rng(0).normal(50, 40, (12, 10, 8)).astype(np.float32)
+    image[4:8, 3:6, 2:5] += 60
+    prediction = CoarseToFine(coarse=stages[0], fine=stages[1], margin=(0, 0, 0)).predict(image)
+    assert np.array_equal(prediction.raw[prediction.box], stages[0].predict(image).raw[prediction.box])
+
+
+def test_wrong_combinations_are_refused(cascade, image) -> None:
+    with pytest.raises(InputError, match="did you mean 'coarse'"):
+        cascade.loss_gradient(image, image > 0, target="coars")
+    with pytest.raises(InputError, match="through"):
+        cascade.loss_gradient(image, image > 0, target="c2f", statistics="through")
+    three = Segmenter.from_network(nn.Conv3d(1, 3, 1), window=4, grid=overlap(0.5), intensity=unit_window(0, 1))
+    with pytest.raises(InputError, match="equal classes"):
+        CoarseToFine(coarse=cascade.coarse, fine=three, margin=(0, 0, 0))
