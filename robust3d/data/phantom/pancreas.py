@@ -47,7 +47,7 @@ def draw_gland(generator: np.random.Generator) -> Gland:
     target = generator.uniform(64, 96)
     radii = radii * np.sqrt(target / volume)
     neck = int(np.argmin(np.sum((curve - control[_NECK]) ** 2, axis=1)))
-    return Gland(curve, radii, control[1], neck, generator.uniform(86, 116))
+    return Gland(curve, radii, control[1], neck, generator.uniform(78, 108))
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class GlandShape:
 
 def place_gland(canvas: Canvas, gland: Gland, generator: np.random.Generator) -> GlandShape:
     """Measure the lobulated gland on a canvas."""
-    box, distance = canvas.tube(gland.curve, gland.radii, margin=8.0, squash=_SQUASH)
+    box, distance = canvas.tube(gland.curve, gland.radii, margin=18.0, squash=_SQUASH)
     axes = canvas.box_axes(box)
     lobules, halo, grain = (
         evaluate_field(draw_lattice(generator, nodes), pitch, axes)
@@ -72,9 +72,14 @@ def place_gland(canvas: Canvas, gland: Gland, generator: np.random.Generator) ->
     return GlandShape(box, distance + 1.5 * np.clip(lobules, -2.0, 2.0), lobules, grain, halo)
 
 
-def paint_halo(canvas: Canvas, shape: GlandShape, fat: float) -> None:
-    """Paint the fat that parts the gland from its neighbours in some places; in others they touch."""
-    canvas.paint(shape.box, shape.distance + 2.5 - 3.0 * shape.halo, fat)
+def paint_bed(canvas: Canvas, gland: Gland, shape: GlandShape, generator: np.random.Generator) -> None:
+    """Paint the retroperitoneal tissue of a lean patient around the gland, 26 to 40 HU below it; organs come after.
+
+    Without it most of the gland's surface would border on fat, 200 HU away, and nothing there would be ambiguous.
+    """
+    contrast = generator.uniform(26.0, 40.0)
+    thickness = np.clip(9.0 + 4.0 * shape.halo, 3.0, 15.0)
+    canvas.paint(shape.box, shape.distance - thickness, gland.level - contrast + 4.0 * shape.grain)
 
 
 def paint_gland(canvas: Canvas, gland: Gland, shape: GlandShape, generator: np.random.Generator) -> None:
@@ -82,7 +87,7 @@ def paint_gland(canvas: Canvas, gland: Gland, shape: GlandShape, generator: np.r
     infiltration = generator.uniform(0.3, 1.0)
     rim = np.clip(1 + (shape.distance + 1.0) / 6.0, 0.0, 1.0)
     clefts = np.clip(shape.lobules + 0.5 * shape.grain - 0.4, 0.0, 1.5) * rim
-    canvas.paint(shape.box, shape.distance, gland.level + 5.0 * shape.grain - 25.0 * infiltration * clefts)
+    canvas.paint(shape.box, shape.distance, gland.level + 5.0 * shape.grain - 12.0 * infiltration * clefts)
 
 
 def paint_cyst(canvas: Canvas, gland: Gland, generator: np.random.Generator) -> tuple[Box, FloatArray]:

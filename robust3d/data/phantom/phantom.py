@@ -18,7 +18,7 @@ from robust3d.data.phantom.bowel import (
 from robust3d.data.phantom.canvas import Canvas
 from robust3d.data.phantom.deformation import displacement
 from robust3d.data.phantom.organs import paint_kidneys, paint_liver, paint_spleen
-from robust3d.data.phantom.pancreas import draw_gland, paint_cyst, paint_gland, paint_halo, place_gland
+from robust3d.data.phantom.pancreas import draw_gland, paint_bed, paint_cyst, paint_gland, place_gland
 from robust3d.data.phantom.patient import draw_patient
 from robust3d.data.phantom.scanner import scan
 from robust3d.data.phantom.skeleton import paint_skeleton
@@ -30,7 +30,7 @@ from robust3d.foundation.errors import InputError
 # One independent stream a concern: a change to one leaves the others as they are. Append only.
 _STREAMS = (
     "patient", "deformation", "trunk", "skeleton", "liver", "spleen", "kidneys", "stomach", "duodenum",
-    "colon", "loops", "neighbours", "vessels", "course", "gland", "cyst", "scanner", "noise",
+    "colon", "loops", "neighbours", "vessels", "course", "gland", "cyst", "scanner", "noise", "bed",
 )  # fmt: skip
 
 _HU_RANGE = (-1024.0, 1500.0)
@@ -129,6 +129,8 @@ def _paint(canvas: Canvas, streams: dict[str, np.random.Generator], cyst: bool) 
     patient = draw_patient(streams["patient"])
     gland = draw_gland(streams["course"])
     cavity = paint_trunk(canvas, patient, streams["trunk"])
+    shape = place_gland(canvas, gland, streams["gland"])
+    paint_bed(canvas, gland, shape, streams["bed"])
     paint_liver(canvas, patient, cavity, streams["liver"])
     paint_spleen(canvas, patient, cavity, streams["spleen"])
     paint_kidneys(canvas, patient, streams["kidneys"])
@@ -137,8 +139,6 @@ def _paint(canvas: Canvas, streams: dict[str, np.random.Generator], cyst: bool) 
     paint_neighbours(canvas, gland.curve, gland.radii, streams["neighbours"])
     pylorus = paint_stomach(canvas, streams["stomach"])
     paint_duodenum(canvas, gland.head, pylorus, streams["duodenum"])
-    shape = place_gland(canvas, gland, streams["gland"])
-    paint_halo(canvas, shape, patient.visceral_fat)
     confluence = gland.curve[gland.neck] + [0.0, -gland.radii[gland.neck] - 3.0, 0.0]
     level = paint_vessels(canvas, patient, confluence, streams["vessels"])
     paint_skeleton(canvas, patient, streams["skeleton"])

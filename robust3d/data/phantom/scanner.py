@@ -20,8 +20,8 @@ def scan(canvas: Canvas, settings: np.random.Generator, noise: np.random.Generat
     canvas
         The painted anatomy.
     settings
-        Source of the scanner's settings, whatever the grid: blur of 2 to 3.6 mm FWHM, noise of 3 to 6 HU, what voxels of 3 to
-        4 mm average out of a clinical scan of 10 to 15 HU.
+        Source of the scanner's settings, whatever the grid: blur of 2 to 3.6 mm FWHM, noise of 3 to 6 HU,
+        what voxels of 3 to 4 mm average out of a clinical scan of 10 to 15 HU.
     noise
         Source of the voxel noise, whose number of draws is the number of voxels.
 
