@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from robust3d.attacks.attack import Attack
 from robust3d.attacks.controls import Identity, RandomSign
@@ -13,6 +13,7 @@ from robust3d.attacks.sign_ascent import SignAscent
 from robust3d.foundation.cards import Card, Reference, check_card, read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
+from robust3d.losses.registry import find_loss
 from robust3d.segment.pipeline import Mode, Target, Windows
 
 
@@ -34,6 +35,12 @@ class SignAscentSettings(Card):
     target: Target = "c2f"
     iterate: Literal["last", "best"] = "last"
     check_every: PositiveInt = 1
+
+    @field_validator("loss")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        find_loss(name)
+        return name
 
     def build(self) -> Attack:
         """Return the attack."""

@@ -37,7 +37,7 @@ def main() -> None:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow", markup=False)
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
     except (InputError, CycloptsError) as error:
         errors.print(f"error: {error}", style="red", markup=False)
         sys.exit(2)

@@ -47,6 +47,8 @@ def cell_progress(total: int) -> Iterator[Callable[[str, bool], None]]:
                 last = now
                 fresh = done - stored
                 eta = "" if fresh == 0 else f", ETA {(now - began) / fresh * (total - done):.0f} s"
-                bar.console.print(f"{done}/{total} cells ({stored} from before){eta}  {name}", highlight=False)
+                bar.console.print(
+                    f"{done}/{total} cells ({stored} from before){eta}  {name}", highlight=False, soft_wrap=True
+                )
 
         yield advance

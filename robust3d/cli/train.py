@@ -95,6 +95,7 @@ def _train_stage(training: Any, stage: str, asked: Event, console: Console) -> A
                     f"{stage} {done}/{total}  loss {loss:.4f}  validation DSC clean {100 * validation.clean_dsc:.1f} %"
                     f"{robust} (foreground, pooled over windows)",
                     highlight=False,
+                    soft_wrap=True,
                 )
 
         result = training.run_stage(stage, report, stop=asked.is_set)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -56,22 +56,45 @@ def check_card(content: dict[str, Any], kind: type[CardT], *, where: str) -> Car
 
 
 def _sentence(error: ValidationError, kind: type[BaseModel]) -> str:
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
+    errors = error.errors(include_url=False)
+    # A mistyped key is also a missing one; naming what was written helps more.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    shown, known = _walk(kind, first["loc"])
+    key = ".".join(shown)
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}; {nearest(str(first['loc'][-1]), _keys_at(kind, first['loc'][:-1]))}"
+        return f"unknown key {key!r}; {nearest(shown[-1], known)}"
     if first["type"] == "missing":
         return f"key {key!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
     return f"key {key!r}: {message[0].lower()}{message[1:]}, found {first['input']!r}" if key else message
 
 
-def _keys_at(kind: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    for part in location:
-        field = kind.model_fields.get(str(part))
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        nested = [one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)]
-        if not nested:
-            return []
-        kind = nested[0]
-    return list(kind.model_fields)
+def _walk(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """Return the keys of an error's location without the tags of unions, and the keys that its table may hold."""
+    tables, shown, known = [kind], [], list(kind.model_fields)
+    for part in map(str, location):
+        tagged = [table for table in tables if part in _tags(table)]
+        if tagged:
+            tables = tagged
+            known = list(tables[0].model_fields)
+            continue
+        shown.append(part)
+        known = [key for table in tables for key in table.model_fields]
+        tables = [inner for table in tables for inner in _tables(table, part)]
+    return shown, known
+
+
+def _tables(table: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    field = table.model_fields.get(key)
+    annotations = [field.annotation, *get_args(field.annotation)] if field else []
+    return [one for one in annotations if isinstance(one, type) and issubclass(one, BaseModel)]
+
+
+def _tags(table: type[BaseModel]) -> set[str]:
+    """Return the values of a table's literal keys, which pydantic shows as the tag of a union."""
+    return {
+        str(value)
+        for field in table.model_fields.values()
+        if get_origin(field.annotation) is Literal
+        for value in get_args(field.annotation)
+    }

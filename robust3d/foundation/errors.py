@@ -10,8 +10,12 @@ from collections.abc import Iterable
 class InputError(ValueError):
     """What a user gave cannot be used; the message is one sentence that says how to mend it.
 
-    The command line prints the message alone and exits with code 2.
+    The command line prints the message alone, on one line, and exits with code 2.
     """
+
+    def __init__(self, message: str) -> None:
+        # Messages of other libraries that are quoted in ours hold line breaks.
+        super().__init__(" ".join(message.split()))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

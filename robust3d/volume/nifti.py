@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,9 @@ from robust3d.volume.quantise import round_toward
 from robust3d.volume.volume import Label, Storage, Triple, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
+
+_DEFLATE_RATIO = 1032
+"""No gzip stream expands by more (zlib technical notes)."""
 
 
 def read_volume(
@@ -141,7 +145,19 @@ def _open(path: Path) -> nib.Nifti1Image:
         raise InputError(f"file {path} is {type(file).__name__}, not NIfTI; convert it to .nii.gz")
     if len(file.shape) != 3 or min(file.shape) < 1:
         raise InputError(f"file {path} has shape {file.shape}; a volume has three axes, so split it into 3D files")
+    _check_size(file, path)
     return file
+
+
+def _check_size(file: nib.Nifti1Image, path: Path) -> None:
+    """Refuse a header that claims more than the file can hold, before anything is allocated for it."""
+    claimed = math.prod(file.shape) * file.get_data_dtype().itemsize
+    held = path.stat().st_size * (_DEFLATE_RATIO if path.suffix == ".gz" else 1)
+    if claimed > held:
+        raise InputError(
+            f"file {path} is truncated: its header claims {claimed} bytes of voxels {file.shape}, "
+            f"its {path.stat().st_size} bytes can hold {held} at most"
+        )
 
 
 def _read(file: nib.Nifti1Image, path: Path) -> NDArray[Any]:

@@ -20,9 +20,7 @@ def cases() -> list[Volume]:
         ball = np.square(grid - random.integers(7, 11, 3)[:, None, None, None]).sum(0) < 20
         image[ball] += 120
         made.append(
-            Volume(
-                image=image, label=ball.astype(np.uint8), affine=np.eye(4), spacing=(1, 1, 1), name=f"ball_{number}"
-            )
+            Volume(image=image, label=ball.astype(np.uint8), affine=np.eye(4), spacing=(1, 1, 1), name=f"ball_{number}")
         )
     return made
 

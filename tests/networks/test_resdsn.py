@@ -77,7 +77,9 @@ def test_folding_keeps_logits_and_gradients_and_the_original(flags) -> None:
     net.eval()
     results = []
     for one in (net, folded):
-        windows = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1)).double().requires_grad_(True)
+        windows = (
+            torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1)).double().requires_grad_(True)
+        )
         logits = one(windows)
         (gradient,) = torch.autograd.grad(logits.square().sum(), windows)
         results.append((logits, gradient))

@@ -23,9 +23,7 @@ def threshold(level: float) -> nn.Module:
 
 
 def stage(level: float, window: int) -> Segmenter:
-    return Segmenter.from_network(
-        threshold(level), window=window, grid=overlap(0.5), intensity=unit_window(-100, 240)
-    )
+    return Segmenter.from_network(threshold(level), window=window, grid=overlap(0.5), intensity=unit_window(-100, 240))
 
 
 @pytest.fixture
@@ -70,7 +68,8 @@ def test_a_box_at_the_border_stays_inside_and_keeps_its_size(cascade, place) -> 
 def test_targets(cascade, image) -> None:
     label = (image >= 120).astype(np.uint8)
     results = {
-        target: cascade.loss_gradient(image, label, "ce", "fused", target=target) for target in ("coarse", "fine", "c2f")
+        target: cascade.loss_gradient(image, label, "ce", "fused", target=target)
+        for target in ("coarse", "fine", "c2f")
     }
     coarse = cascade.coarse.loss_gradient(image, label, "ce", "fused")
     box = cascade.predict(image).box

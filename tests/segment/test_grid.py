@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,9 +9,7 @@ from monai.data.utils import dense_patch_slices
 from robust3d.foundation.errors import InputError
 from robust3d.segment.grid import Grid, overlap, parse_grid, seed, step
 
-GRIDS = st.one_of(
-    st.integers(1, 12).map(seed), st.floats(0, 0.9).map(overlap), st.floats(0.1, 1).map(step)
-)
+GRIDS = st.one_of(st.integers(1, 12).map(seed), st.floats(0, 0.9).map(overlap), st.floats(0.1, 1).map(step))
 
 
 def test_seed_follows_the_released_code() -> None:
@@ -44,7 +44,7 @@ def test_every_voxel_is_covered_and_every_window_inside(grid: Grid, window: int,
     assert starts == sorted(set(starts))
     assert starts[0] == 0
     assert starts[-1] == length - window
-    assert all(after - before <= window for before, after in zip(starts, starts[1:], strict=False))
+    assert all(after - before <= window for before, after in itertools.pairwise(starts))
 
 
 @pytest.mark.parametrize("grid", [seed(6), overlap(0.25), step(0.5)])

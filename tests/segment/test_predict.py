@@ -49,7 +49,7 @@ def test_gaussian_weights_equal_monai(window) -> None:
 
 
 def test_majority_vote() -> None:
-    # Windows of 2 in a line of 3 voxels overlap in the middle one; the net votes by the sign of its window's first voxel.
+    # Windows of 2 in a line of 3 voxels overlap in the middle one; each votes by the sign of its first voxel.
     class Votes(nn.Module):
         def forward(self, windows: torch.Tensor) -> torch.Tensor:
             first = windows[:, :, :1].expand_as(windows)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Benchmarks: cells, resume after SIGKILL, and the leaderboard against a hand-made one."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robust3d.benchmarks.leaderboard import leaderboard
+from robust3d.foundation.errors import InputError
+
+TABLES = ("leaderboard.csv", "leaderboard.md")
+
+
+def command(tiny_zoo, out, *extra: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "robust3d",
+        "run",
+        "tiny-bench",
+        "--out",
+        str(out),
+        "--collection",
+        str(tiny_zoo),
+        *extra,
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_zoo, tmp_path_factory):
+    out = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run(command(tiny_zoo, out), check=True, capture_output=True)
+    return out
+
+
+def test_cells_hold_what_others_script_against(undisturbed) -> None:
+    lines = [json.loads(line) for line in (undisturbed / "results.jsonl").read_text().splitlines()]
+    assert [(one["case"], one["attack"]) for one in lines] == [
+        (case, attack) for case in ("test_0000", "test_0001") for attack in ("clean", "random-sign", "fgsm", "ifgsm")
+    ]
+    keys = "benchmark model attack case seed threat dsc tp fp fn tn linf seconds gradients queries model_sha256"
+    for one in lines:
+        assert {*keys.split(), "volume_sha256", "cell"} <= one.keys()
+        assert one["dsc"] == pytest.approx(2 * one["tp"] / max(1, 2 * one["tp"] + one["fp"] + one["fn"]))
+        assert one["tp"] + one["fp"] + one["fn"] + one["tn"] == 40 * 36 * 32
+        assert one["linf"] <= 10.2001
+        assert one["threat"] == {
+            "norm": "linf", "epsilon": 10.2, "unit": "HU", "valid": [-100.0, 240.0], "storage": "float32"
+        }  # fmt: skip
+        assert one["gradients"] == {"clean": 0, "random-sign": 0, "fgsm": 1, "ifgsm": 5}[one["attack"]]
+    board = pd.read_csv(undisturbed / "leaderboard.csv")
+    columns = "model cases clean_dsc clean_std clean_min clean_max random-sign_dsc fgsm_dsc ifgsm_dsc worst_dsc drop"
+    assert list(board.columns) == [*columns.split(), "drop_ci_low", "drop_ci_high"]
+    clean = [100 * one["dsc"] for one in lines if one["attack"] == "clean"]
+    assert board.clean_dsc[0] == pytest.approx(np.mean(clean), abs=0.005)
+
+
+@pytest.mark.parametrize("finished", [1, 4, 7])
+def test_a_killed_run_resumes_to_the_same_bytes(tiny_zoo, undisturbed, tmp_path, finished) -> None:
+    process = subprocess.Popen(command(tiny_zoo, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("cells/[!.]*.json"))) < finished and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cells/[!.]*.json")}
+    assert finished <= len(kept) <= 8
+    subprocess.run(command(tiny_zoo, tmp_path), check=True, capture_output=True)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+    assert len(list(tmp_path.glob("cells/[!.]*.json"))) == 8
+    for name in TABLES:
+        assert (tmp_path / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+def test_what_decides_a_result_decides_its_cell(tiny_zoo, undisturbed, tmp_path) -> None:
+    cells = {path.stem for path in undisturbed.glob("cells/*.json")}
+    subprocess.run(command(tiny_zoo, tmp_path, "--epsilon", "3.4"), check=True, capture_output=True)
+    other = {path.stem for path in tmp_path.glob("cells/[!.]*.json")}
+    assert len(cells & other) == 2  # the clean ones
+
+
+def test_a_damaged_cell_is_named(tiny_zoo, undisturbed, tmp_path) -> None:
+    (tmp_path / "cells").mkdir()
+    source = next(iter(sorted(undisturbed.glob("cells/*.json"))))
+    (tmp_path / "cells" / source.name).write_text(source.read_text()[:-40])
+    failed = subprocess.run(command(tiny_zoo, tmp_path), capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert source.name in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def records(model: str, table: dict[str, list[float]]) -> list[dict[str, object]]:
+    return [
+        {"model": model, "case": f"case_{number}", "attack": attack, "dsc": value}
+        for attack, values in table.items()
+        for number, value in enumerate(values)
+    ]
+
+
+def test_leaderboard_by_hand() -> None:
+    made = records("m", {"clean": [0.9, 0.7], "a": [0.5, 0.1], "b": [0.2, 0.6]})
+    row = leaderboard(made, ["m"], ["a", "b"]).iloc[0]
+    assert (row.cases, row.clean_dsc, row.clean_std, row.clean_min, row.clean_max) == (2, 80, 10, 70, 90)
+    assert (row.a_dsc, row.b_dsc) == (30, 40)
+    assert row.worst_dsc == 15  # 20 and 10
+    assert row["drop"] == 50  # 80 - 30, the lowest attacked mean
+    assert (row.drop_ci_low, row.drop_ci_high) == (40, 60)
+
+
+def test_only_complete_cases_count() -> None:
+    made = records("m", {"clean": [0.9, 0.7], "a": [0.5]})
+    assert leaderboard(made, ["m"], ["a"]).iloc[0].cases == 1
+    with pytest.raises(InputError, match="no case with all of clean, a, b"):
+        leaderboard(made, ["m"], ["a", "b"])

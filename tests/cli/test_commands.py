@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""attack, predict, data and train from the command line, checked on what they wrote."""
+
+import json
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import robust3d as r3
+from robust3d.cli.app import main
+from robust3d.foundation.collections import Collections
+
+
+@pytest.fixture
+def call(monkeypatch):
+    def run(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["robust3d", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert not stop.value.code
+
+    return run
+
+
+@pytest.fixture
+def phantom(call, tmp_path):
+    call("data", "phantom", "--out", tmp_path / "data", "--cases", 1, "--shape", 40, 36, 32, "--spacing", 6, 6, 8)
+    images, labels = (tmp_path / "data" / one for one in ("imagesTr", "labelsTr"))
+    return images / "train_0000_0000.nii.gz", labels / "train_0000.nii.gz"
+
+
+@pytest.mark.parametrize("integer", [True, False])
+def test_attack_reports_what_it_saved(call, phantom, tmp_path, tiny_zoo, integer) -> None:
+    image, label = phantom
+    if not integer:
+        file = nib.load(image)
+        image = tmp_path / "float.nii.gz"
+        nib.Nifti1Image(file.get_fdata(dtype=np.float32), file.affine).to_filename(image)
+    out = tmp_path / "out"
+    call("attack", "--model", "tiny", "--image", image, "--label", label, "--attack", "ifgsm", "--epsilon", 10.2,
+         "--out", out, "--collection", tiny_zoo)  # fmt: skip
+    result = json.loads((out / "result.json").read_text())
+    clean, saved = nib.load(image), nib.load(out / "adversarial.nii.gz")
+    np.testing.assert_array_equal(saved.affine, clean.affine)
+    assert saved.get_data_dtype() == (np.int16 if integer else np.float32)
+    clipped = clean.get_fdata().clip(-100, 240)
+    assert result["linf"] == pytest.approx(np.abs(saved.get_fdata() - clipped).max(), abs=1e-6)
+    assert result["linf"] <= (10 if integer else 10.2001)
+    truth = np.asanyarray(nib.load(label).dataobj)
+    model = r3.load_model("tiny", collections=Collections.open([tiny_zoo]))
+    for name, volume in (("clean", image), ("adversarial", out / "adversarial.nii.gz")):
+        mask = np.asanyarray(nib.load(out / f"prediction_{name}.nii.gz").dataobj)
+        np.testing.assert_array_equal(mask, model.predict(r3.read_volume(volume).image).mask)
+        assert result[f"dsc_{name}"] == pytest.approx(r3.dsc(mask, truth), abs=1e-12)
+
+
+def test_predict(call, phantom, tmp_path, tiny_zoo, capsys) -> None:
+    image, label = phantom
+    call("predict", "--model", "tiny/coarse", "--image", image, "--label", label, "--out", tmp_path / "p",
+         "--collection", tiny_zoo)  # fmt: skip
+    assert "DSC" in capsys.readouterr().out
+    assert nib.load(tmp_path / "p" / "prediction.nii.gz").shape == (40, 36, 32)
+
+
+RECIPE = """
+seed = 1
+recipe = { name = "short", description = "a few steps" }
+reference = { paper = "none" }
+data = { source = "phantom", train_cases = 2, validation_cases = 1, shape = [40, 36, 32], spacing = [6.0, 6.0, 8.0] }
+network = { name = "resdsn", width = 2 }
+intensity = { low = -100.0, high = 240.0 }
+deploy = { coarse_grid = "seed(1)", fine_grid = "seed(1)", margin = [2, 2, 2] }
+
+[adversary]
+epsilon = 10.2
+step_size = 3.4
+unit = "HU"
+steps = 1
+
+[coarse]
+iterations = 4
+batch = 2
+window = 16
+sampling = "anywhere"
+learning_rate = 0.01
+validate_every = 2
+validation_windows = 2
+
+[fine]
+iterations = 4
+batch = 2
+window = 16
+sampling = "foreground"
+start = "coarse"
+learning_rate = 0.01
+validate_every = 2
+validation_windows = 2
+"""
+
+
+def test_a_trained_model_can_be_loaded_and_started_from(call, tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "short.toml").write_text(RECIPE)
+    monkeypatch.chdir(tmp_path)
+    call("train", "short.toml", "--out", "first", "--name", "mine")
+    assert "validation DSC" in capsys.readouterr().err
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "first" / "model").rename(tmp_path / "zoo" / "mine")
+    model = r3.load_model("mine")
+    assert model.margin == (2, 2, 2)
+    (tmp_path / "next.toml").write_text(
+        RECIPE.replace('sampling = "anywhere"', 'sampling = "anywhere"\nstart = "mine/fine"')
+    )
+    call("train", "next.toml", "--out", "second")
+    call("train", "short.toml", "--out", "first", "--name", "mine")
+    for stage in ("coarse", "fine"):
+        again, before = (
+            load_file(path / f"{stage}.safetensors")
+            for path in (tmp_path / "first" / "model", tmp_path / "zoo" / "mine")
+        )
+        assert all(np.array_equal(again[name], before[name]) for name in before)

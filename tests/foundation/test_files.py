@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+import torch
+
+from robust3d.foundation.collections import Collections
+from robust3d.foundation.digest import digest_arrays, digest_json, digest_tensors, mix_seed
+from robust3d.foundation.errors import InputError, nearest
+from robust3d.foundation.files import make_folder, replacing, write_text
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def interrupted() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~0o022
+
+
+def test_a_folder_that_cannot_be_made(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write to the output folder"):
+        make_folder(tmp_path / "file" / "out")
+
+
+def test_digests_tell_content_apart() -> None:
+    assert digest_json({"a": 1, "b": [2]}) == digest_json({"b": [2], "a": 1})
+    assert digest_json({"a": 1}) != digest_json({"a": 1.5})
+    zeros = np.zeros((2, 3), np.int16)
+    others = [zeros.T, zeros.astype(np.int32), zeros + 1]
+    assert len({digest_arrays(one) for one in (zeros, *others)}) == 4
+    assert digest_arrays(zeros) == digest_arrays(zeros.astype(">i2"))
+    state = {"a": torch.zeros(2), "b": torch.ones(1)}
+    assert digest_tensors(state) == digest_tensors(dict(reversed(state.items())))
+    assert digest_tensors(state) != digest_tensors({"a": torch.zeros(2), "b": torch.zeros(1)})
+    assert len({mix_seed(1, 2), mix_seed(12), mix_seed(2, 1), mix_seed("1", 2)}) == 4
+
+
+def test_nearest_names() -> None:
+    assert nearest("ifgms", ["fgsm", "ifgsm", "pgd"]) == "did you mean 'ifgsm'?"
+    assert nearest("zzz", ["fgsm", "pgd"]) == "known: fgsm, pgd"
+
+
+def test_named_folders_come_before_the_current_one_before_the_built_in(tmp_path, monkeypatch) -> None:
+    for place in ("named", "here"):
+        (tmp_path / place / "attacks").mkdir(parents=True)
+        (tmp_path / place / "attacks" / "fgsm.toml").touch()
+    (tmp_path / "here" / "attacks" / "mine.toml").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    collections = Collections.open([tmp_path / "named"])
+    assert collections.find("attacks", "fgsm") == tmp_path / "named" / "attacks" / "fgsm.toml"
+    assert collections.find("attacks", "mine") == tmp_path / "here" / "attacks" / "mine.toml"
+    assert collections.find("attacks", "ifgsm").is_file()
+    with pytest.raises(InputError, match=r"unknown attack 'ifsgm'; did you mean 'ifgsm'\?"):
+        collections.find("attacks", "ifsgm")
+    with pytest.raises(InputError, match="holds none of the folders"):
+        Collections.open([tmp_path])
