@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from robust3d.attacks.attack import Attack
 from robust3d.foundation.files import make_folder, write_text
@@ -18,17 +21,30 @@ from robust3d.volume.nifti import read_volume, save_image, save_label
 from robust3d.volume.volume import Volume
 
 
-def attack_file(
-    pipeline: Pipeline, case: Volume, attack: Attack, threat: ThreatModel, *, seed: int, out: Path
-) -> dict[str, Any]:
-    """Attack a case and write ``adversarial.nii.gz``, both predictions and ``result.json`` into ``out``.
+@dataclass(frozen=True)
+class FileAttack:
+    """What was saved.
 
-    Returns
-    -------
-    dict
+    Parameters
+    ----------
+    figures : dict
         Content of ``result.json``: ``dsc_clean`` and ``dsc_adversarial`` from 0 to 1 (mean over foreground
         classes), ``linf`` in the threat's unit from the clean volume clipped to the valid range.
+    adversarial : Volume
+        The saved volume, read back.
+    masks : (ndarray, ndarray)
+        Predictions for the clean and for the saved volume.
     """
+
+    figures: dict[str, Any]
+    adversarial: Volume
+    masks: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def attack_file(
+    pipeline: Pipeline, case: Volume, attack: Attack, threat: ThreatModel, *, seed: int, out: Path
+) -> FileAttack:
+    """Attack a case and write ``adversarial.nii.gz``, both predictions and ``result.json`` into ``out``."""
     make_folder(out)
     clean = pipeline.predict(case.image)
     adversarial = attack(pipeline, case, threat, seed)
@@ -41,7 +57,7 @@ def attack_file(
     save_label(clean.mask, case, out / "prediction_clean.nii.gz")
     save_label(prediction.mask, case, out / "prediction_adversarial.nii.gz")
     label = case.known_label()
-    result = {
+    figures = {
         "case": case.name,
         "attack": attack.name,
         "threat": threat.settings(),
@@ -56,5 +72,5 @@ def attack_file(
         "model_sha256": pipeline.weights_sha256,
         "volume_sha256": case.sha256,
     }
-    write_text(out / "result.json", json.dumps(result, indent=2) + "\n")
-    return result
+    write_text(out / "result.json", json.dumps(figures, indent=2) + "\n")
+    return FileAttack(figures, saved, (clean.mask, prediction.mask))

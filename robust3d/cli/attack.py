@@ -29,7 +29,7 @@ def attack(
 ) -> None:
     """Attack one NIfTI volume; every figure is measured on the saved file, read back.
 
-    Writes adversarial.nii.gz, prediction_clean.nii.gz, prediction_adversarial.nii.gz and result.json.
+    Writes adversarial.nii.gz, prediction_clean.nii.gz, prediction_adversarial.nii.gz, result.json and panel.png.
 
     Parameters
     ----------
@@ -58,6 +58,7 @@ def attack(
     from robust3d.benchmarks.single import attack_file
     from robust3d.foundation.allocator import keep_freed_memory
     from robust3d.foundation.collections import Collections
+    from robust3d.report.panel import save_panel
     from robust3d.threat.model import ThreatModel
     from robust3d.volume.nifti import read_volume
     from robust3d.zoo.load import load_model
@@ -69,6 +70,15 @@ def attack(
     pipeline = load_model(model, device=device, collections=collections)
     case = read_volume(image, label, classes=range(pipeline.classes))
     result = attack_file(pipeline, case, chosen, threat, seed=seed, out=out)
-    shown = {"model": model, **result}
-    (console := Console()).print_json(json.dumps(shown))
+    before, after = (100 * result.figures[key] for key in ("dsc_clean", "dsc_adversarial"))
+    save_panel(
+        case,
+        result.adversarial,
+        result.masks,
+        out / "panel.png",
+        window=valid,
+        titles=(f"clean, DSC {before:.1f} %", f"{attack} at {epsilon:g} {unit}, DSC {after:.1f} %"),
+    )
+    console = Console()
+    console.print_json(json.dumps({"model": model, **result.figures}))
     console.print(f"saved in {out}", markup=False, highlight=False)
