@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 from pathlib import Path
 
 import pytest
+
+# One thread each: test processes run side by side, and oversubscribed threads are many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 from robust3d.networks.resdsn import ResDSN

@@ -48,10 +48,13 @@ def digest_arrays(*arrays: NDArray[Any]) -> str:
 
 
 def digest_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of named tensors (a ``state_dict``), independent of their order and device."""
+    """Return the SHA-256 of the names, dtypes, shapes and bytes of tensors, whatever their order and device."""
+    import torch
+
     state = hashlib.sha256()
     for name in sorted(tensors):
-        array = tensors[name].detach().cpu().contiguous().view(-1).float().numpy()
-        state.update(f"{name}{tuple(tensors[name].shape)}".encode())
-        state.update(array.tobytes())
+        tensor = tensors[name].detach().cpu()
+        state.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        # As bytes, since numpy has no bfloat16.
+        state.update(tensor.flatten().contiguous().view(torch.uint8).numpy().data)
     return state.hexdigest()

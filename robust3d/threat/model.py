@@ -60,6 +60,8 @@ class ThreatModel:
             )
         if self.storage not in STORAGES:
             raise InputError(f"unknown storage {self.storage!r}; {nearest(self.storage, STORAGES)}")
+        if self.storage == "int16" and self.valid is not None and any(bound % 1 for bound in self.valid):
+            raise InputError(f"int16 storage holds whole numbers only, and so must the valid range {self.valid}")
 
     def origin(self, clean: Tensor) -> Tensor:
         """Return the centre of the ball: the clean volume clipped to the valid range."""
@@ -98,6 +100,8 @@ class ThreatModel:
             raise InputError(f"adversarial volume has shape {tuple(candidate.shape)}, clean {tuple(clean.shape)}")
         if not bool(torch.isfinite(candidate).all()):
             raise InputError("adversarial volume holds NaN or infinite voxels")
+        if self.storage == "int16" and bool((candidate != candidate.round()).any()):
+            raise InputError("adversarial volume holds fractions; int16 storage holds whole numbers only")
         distance = self.distance(candidate, clean)
         # float32 holds 240 HU to 1.5e-5, so an exact bound cannot be asked of a stored sum.
         tolerance = 1e-4 * max(1.0, self.epsilon)

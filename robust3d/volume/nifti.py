@@ -12,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
+from nibabel.imageglobals import LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from robust3d.foundation.errors import InputError
@@ -21,6 +22,18 @@ from robust3d.volume.quantise import round_toward
 from robust3d.volume.volume import Label, Storage, Triple, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
+
+_DAMAGE = (
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    OSError,
+    EOFError,
+    OverflowError,
+    ValueError,
+    zlib.error,
+)
+_DEFLATE_RATIO = 1032
+"""No gzip file unpacks to more than this many times its size."""
 
 _DEFLATE_RATIO = 1032
 """No gzip stream expands by more (zlib technical notes)."""
@@ -57,18 +70,19 @@ def read_volume(
     stored = _read(file, image_path)
     if not np.issubdtype(stored.dtype, np.number) or np.issubdtype(stored.dtype, np.complexfloating):
         raise InputError(f"image {image_path} holds {stored.dtype} values; it must hold real numbers")
-    values = stored.astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = stored.astype(np.float32)
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         raise InputError(f"image {image_path} holds {bad} NaN or infinite voxels of {values.size}; replace them first")
-    spacing, affine = _geometry(file)
+    spacing, affine = _geometry(file, image_path)
     truth: Label | None = None
     if label is not None:
         label_path = Path(label)
         label_file = _open(label_path)
         truth = _read_label(label_file, label_path, classes)
         here = (image_path, values.shape, spacing, affine)
-        check_pair(here, (label_path, truth.shape, *_geometry(label_file)))
+        check_pair(here, (label_path, truth.shape, *_geometry(label_file, label_path)))
     return Volume(
         image=values,
         label=truth,
@@ -98,7 +112,7 @@ def save_image(volume: Volume, path: Path, *, clean: Volume | None = None) -> No
     """
     storage = volume.storage
     if not storage.integer:
-        _write(volume.image, volume, path)
+        _write(volume.image.astype(storage.dtype), volume, path)
         return
     image = torch.from_numpy(volume.image)
     reference = image if clean is None else torch.from_numpy(clean.image)
@@ -137,10 +151,14 @@ def _write(array: NDArray[Any], like: Volume, path: Path, *, slope: float = 1.0,
 def _open(path: Path) -> nib.Nifti1Image:
     if not path.is_file():
         raise InputError(f"file {path} does not exist")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise InputError(f"file {path} is neither .nii nor .nii.gz; convert it to NIfTI")
     try:
-        file = nib.load(path)
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"file {path} is not a readable NIfTI file: {error}") from error
+        # What nibabel would log of a damaged header is in the exception too.
+        with LoggingOutputSuppressor():
+            file = nib.load(path)
+    except _DAMAGE as error:
+        raise InputError(f"file {path} is not a readable NIfTI file: {_one_line(error)}") from error
     if not isinstance(file, nib.Nifti1Image | nib.Nifti2Image):
         raise InputError(f"file {path} is {type(file).__name__}, not NIfTI; convert it to .nii.gz")
     if len(file.shape) != 3 or min(file.shape) < 1:
@@ -161,10 +179,19 @@ def _check_size(file: nib.Nifti1Image, path: Path) -> None:
 
 
 def _read(file: nib.Nifti1Image, path: Path) -> NDArray[Any]:
+    # nibabel allocates what the header claims before it reads, so a damaged header could exhaust memory.
+    claimed = math.prod(file.shape) * file.get_data_dtype().itemsize
+    present = path.stat().st_size * (_DEFLATE_RATIO if path.name.lower().endswith(".gz") else 1)
+    if claimed > present:
+        raise InputError(f"file {path} is truncated or damaged: its header claims {claimed} bytes of voxels")
     try:
         return np.asanyarray(file.dataobj)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"file {path} is truncated or damaged: {error}") from error
+    except _DAMAGE as error:
+        raise InputError(f"file {path} is truncated or damaged: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _read_label(file: nib.Nifti1Image, path: Path, classes: Iterable[int] | None) -> Label:
@@ -172,10 +199,10 @@ def _read_label(file: nib.Nifti1Image, path: Path, classes: Iterable[int] | None
     if not np.issubdtype(stored.dtype, np.number) or np.issubdtype(stored.dtype, np.complexfloating):
         raise InputError(f"label {path} holds {stored.dtype} values; it must hold whole numbers")
     values = np.unique(stored)
-    fractions = values[values != np.rint(values)]
+    fractions = values[~np.isfinite(values) | (values != np.rint(values))]
     if fractions.size:
         raise InputError(f"label {path} holds {fractions[0]:g}; a label holds whole numbers only")
-    allowed = set(range(256) if classes is None else classes)
+    allowed = set(range(256)).intersection(range(256) if classes is None else classes)
     unexpected = [int(value) for value in values if int(value) not in allowed]
     if unexpected:
         known = "0 to 255" if classes is None else ", ".join(str(value) for value in sorted(allowed))
@@ -183,9 +210,12 @@ def _read_label(file: nib.Nifti1Image, path: Path, classes: Iterable[int] | None
     return stored.astype(np.uint8)
 
 
-def _geometry(file: nib.Nifti1Image) -> tuple[Triple, NDArray[np.float64]]:
+def _geometry(file: nib.Nifti1Image, path: Path) -> tuple[Triple, NDArray[np.float64]]:
     first, second, third = (float(edge) for edge in file.header.get_zooms()[:3])
-    return (first, second, third), np.asarray(file.affine, dtype=np.float64)
+    affine = np.asarray(file.affine, dtype=np.float64)
+    if not (np.isfinite([first, second, third]).all() and np.isfinite(affine).all() and np.linalg.det(affine)):
+        raise InputError(f"file {path} has a damaged geometry: its spacing or affine is not finite or not invertible")
+    return (first, second, third), affine
 
 
 def _storage(file: nib.Nifti1Image) -> Storage:

@@ -14,7 +14,7 @@ def round_toward(candidate: Tensor, clean: Tensor, *, slope: float = 1.0, inter:
     ----------
     candidate, clean : Tensor
         Volumes of the same shape and unit. Where ``clean`` is off the grid and no grid value lies between
-        it and ``candidate``, the nearest grid value to ``candidate`` is taken.
+        it and ``candidate``, the grid value nearest to ``clean`` is taken.
     slope, inter : float
         Grid of the storage type; NIfTI's ``scl_slope`` and ``scl_inter``.
 
@@ -25,9 +25,10 @@ def round_toward(candidate: Tensor, clean: Tensor, *, slope: float = 1.0, inter:
     """
     steps = (candidate.double() - inter) / slope
     reference = (clean.double() - inter) / slope
-    # A float32 volume holds a grid value only to its own rounding; without this 100.00001 would become 100 + 1.
-    nearest = steps.round()
-    steps = torch.where((steps - nearest).abs() <= 1e-4, nearest, steps)
     toward = torch.where(steps > reference, steps.floor(), steps.ceil())
-    crossed = (toward - reference) * (steps - reference) < 0
-    return torch.where(crossed, nearest, toward) * slope + inter
+    # A float32 volume holds a grid value such as 0.1 * 7 only to its own rounding; that is no step less.
+    nearest = steps.round()
+    held = (nearest * slope + inter).to(candidate.dtype) == candidate
+    toward = torch.where(held, nearest, toward)
+    between = (toward - reference) * (steps - reference) > 0
+    return torch.where(between, toward, reference.round()) * slope + inter

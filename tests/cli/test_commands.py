@@ -2,7 +2,10 @@
 """attack, predict, data and train from the command line, checked on what they wrote."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
 
 import nibabel as nib
 import numpy as np
@@ -121,3 +124,28 @@ def test_a_trained_model_can_be_loaded_and_started_from(call, tmp_path, monkeypa
             for path in (tmp_path / "first" / "model", tmp_path / "zoo" / "mine")
         )
         assert all(np.array_equal(again[name], before[name]) for name in before)
+
+
+def test_training_killed_in_the_middle_ends_with_the_same_weights(tmp_path) -> None:
+    text = RECIPE.replace("iterations = 4", "iterations = 12\ncheckpoint_every = 3")
+    (tmp_path / "short.toml").write_text(text)
+
+    def train(out: str) -> list[str]:
+        return [sys.executable, "-m", "robust3d", "train", str(tmp_path / "short.toml"), "--out", str(tmp_path / out)]
+
+    subprocess.run(train("whole"), check=True, capture_output=True)
+    checkpoint = tmp_path / "killed" / "coarse.checkpoint.safetensors"
+    process = subprocess.Popen(train("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists()
+    assert not (tmp_path / "killed" / "model").exists()
+    subprocess.run(train("killed"), check=True, capture_output=True)
+    for stage in ("coarse", "fine"):
+        whole, killed = (
+            (tmp_path / run / "model" / f"{stage}.safetensors").read_bytes() for run in ("whole", "killed")
+        )
+        assert whole == killed
