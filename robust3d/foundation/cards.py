@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -56,43 +56,52 @@ def check_card(content: dict[str, Any], kind: type[CardT], *, where: str) -> Car
 
 
 def _sentence(error: ValidationError, kind: type[BaseModel]) -> str:
-    # An unknown key first: a required key that is misspelled is missing as well.
-    errors = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
-    first = errors[0]
-    key, known = _locate(kind, first["loc"])
-    context = first.get("ctx", {})
-    match first["type"]:
-        case "extra_forbidden":
-            return f"unknown key {key!r}; {nearest(str(first['loc'][-1]), known)}"
-        case "missing":
-            return f"key {key!r} is missing"
-        case "union_tag_not_found":
-            return f"key {_tag_key(key, context)!r} is missing"
-        case "union_tag_invalid":
-            tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-            return f"key {_tag_key(key, context)!r}: unknown {context['tag']!r}; {nearest(context['tag'], tags)}"
+    errors = error.errors(include_url=False)
+    # A mistyped key is also a missing one; naming what was written helps more.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    shown, known = _walk(kind, first["loc"])
+    key = ".".join(shown)
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key!r}; {nearest(shown[-1], known)}"
+    if first["type"] == "missing":
+        return f"key {key!r} is missing"
+    if first["type"].startswith("union_tag"):
+        context = first["ctx"]
+        tag_key = f"{key}.{context['discriminator']}".replace("'", "")
+        if first["type"] == "union_tag_not_found":
+            return f"key {tag_key!r} is missing"
+        tags = context["expected_tags"].replace("'", "").split(", ")
+        return f"key {tag_key!r}: unknown {context['tag']!r}; {nearest(context['tag'], tags)}"
     message = first["msg"].removeprefix("Value error, ")
     return f"key {key!r}: {message[0].lower()}{message[1:]}, found {first['input']!r}" if key else message
 
 
-def _tag_key(key: str, context: dict[str, Any]) -> str:
-    return f"{key}.{context['discriminator']}".replace("'", "")
-
-
-def _locate(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, list[str]]:
-    """Return the key as the file writes it, and the keys known beside it."""
-    key: list[str] = []
-    known: list[str] = []
-    models, tag_field = [kind], ""
-    for part in location:
-        if len(models) > 1:
-            # Pydantic names the member of a tagged union here; the file has no such key.
-            models = [one for one in models if part in get_args(one.model_fields[tag_field].annotation)]
+def _walk(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """Return the keys of an error's location without the tags of unions, and the keys that its table may hold."""
+    tables, shown, known = [kind], [], list(kind.model_fields)
+    for part in map(str, location):
+        tagged = [table for table in tables if part in _tags(table)]
+        if tagged:
+            tables = tagged
+            known = list(tables[0].model_fields)
             continue
-        key.append(str(part))
-        known = list(models[0].model_fields) if models else []
-        field = models[0].model_fields.get(str(part)) if models else None
-        candidates = [field.annotation, *get_args(field.annotation)] if field else []
-        models = [one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)]
-        tag_field = str(field.discriminator) if field else ""
-    return ".".join(key), known
+        shown.append(part)
+        known = [key for table in tables for key in table.model_fields]
+        tables = [inner for table in tables for inner in _tables(table, part)]
+    return shown, known
+
+
+def _tables(table: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    field = table.model_fields.get(key)
+    annotations = [field.annotation, *get_args(field.annotation)] if field else []
+    return [one for one in annotations if isinstance(one, type) and issubclass(one, BaseModel)]
+
+
+def _tags(table: type[BaseModel]) -> set[str]:
+    """Return the values of a table's literal keys, which pydantic shows as the tag of a union."""
+    return {
+        str(value)
+        for field in table.model_fields.values()
+        if get_origin(field.annotation) is Literal
+        for value in get_args(field.annotation)
+    }

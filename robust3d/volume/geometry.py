@@ -13,7 +13,7 @@ from robust3d.foundation.errors import InputError
 
 
 class GeometryWarning(UserWarning):
-    """Image and label disagree about their place in the scanner, but not about shape and spacing."""
+    """Image and label disagree about their place in the scanner only, or a header had to be mended."""
 
 
 def check_pair(

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,12 +14,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from nibabel.imageglobals import LoggingOutputSuppressor
+from nibabel.imageglobals import logger as nibabel_logger
 from numpy.typing import NDArray
 
 from robust3d.foundation.errors import InputError
 from robust3d.foundation.files import make_folder, replacing
-from robust3d.volume.geometry import check_pair
+from robust3d.volume.geometry import GeometryWarning, check_pair
 from robust3d.volume.quantise import round_toward
 from robust3d.volume.volume import Label, Storage, Triple, Volume
 
@@ -32,9 +34,6 @@ _DAMAGE = (
     ValueError,
     zlib.error,
 )
-_DEFLATE_RATIO = 1032
-"""No gzip file unpacks to more than this many times its size."""
-
 _DEFLATE_RATIO = 1032
 """No gzip stream expands by more (zlib technical notes)."""
 
@@ -152,13 +151,11 @@ def _open(path: Path) -> nib.Nifti1Image:
     if not path.is_file():
         raise InputError(f"file {path} does not exist")
     if not path.name.lower().endswith(SUFFIXES):
-        raise InputError(f"file {path} is neither .nii nor .nii.gz; convert it to NIfTI")
+        raise InputError(f"file {path} is not a readable NIfTI file: its name ends in neither .nii nor .nii.gz")
     try:
-        # What nibabel would log of a damaged header is in the exception too.
-        with LoggingOutputSuppressor():
-            file = nib.load(path)
+        file = _load(path)
     except _DAMAGE as error:
-        raise InputError(f"file {path} is not a readable NIfTI file: {_one_line(error)}") from error
+        raise InputError(f"file {path} is not a readable NIfTI file: {error}") from error
     if not isinstance(file, nib.Nifti1Image | nib.Nifti2Image):
         raise InputError(f"file {path} is {type(file).__name__}, not NIfTI; convert it to .nii.gz")
     if len(file.shape) != 3 or min(file.shape) < 1:
@@ -167,10 +164,28 @@ def _open(path: Path) -> nib.Nifti1Image:
     return file
 
 
+def _load(path: Path) -> Any:
+    """Load with nibabel; a header that it mends is a warning, and one that it cannot mend only the exception."""
+    notes: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        notes.append(record.getMessage())
+        return False
+
+    nibabel_logger.addFilter(keep)
+    try:
+        file = nib.load(path)
+    finally:
+        nibabel_logger.removeFilter(keep)
+    for note in notes:
+        warnings.warn(f"header of {path}: {note}", GeometryWarning, stacklevel=4)
+    return file
+
+
 def _check_size(file: nib.Nifti1Image, path: Path) -> None:
     """Refuse a header that claims more than the file can hold, before anything is allocated for it."""
     claimed = math.prod(file.shape) * file.get_data_dtype().itemsize
-    held = path.stat().st_size * (_DEFLATE_RATIO if path.suffix == ".gz" else 1)
+    held = path.stat().st_size * (_DEFLATE_RATIO if path.suffix.lower() == ".gz" else 1)
     if claimed > held:
         raise InputError(
             f"file {path} is truncated: its header claims {claimed} bytes of voxels {file.shape}, "
@@ -179,19 +194,10 @@ def _check_size(file: nib.Nifti1Image, path: Path) -> None:
 
 
 def _read(file: nib.Nifti1Image, path: Path) -> NDArray[Any]:
-    # nibabel allocates what the header claims before it reads, so a damaged header could exhaust memory.
-    claimed = math.prod(file.shape) * file.get_data_dtype().itemsize
-    present = path.stat().st_size * (_DEFLATE_RATIO if path.name.lower().endswith(".gz") else 1)
-    if claimed > present:
-        raise InputError(f"file {path} is truncated or damaged: its header claims {claimed} bytes of voxels")
     try:
         return np.asanyarray(file.dataobj)
     except _DAMAGE as error:
-        raise InputError(f"file {path} is truncated or damaged: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise InputError(f"file {path} is truncated or damaged: {error}") from error
 
 
 def _read_label(file: nib.Nifti1Image, path: Path, classes: Iterable[int] | None) -> Label:

@@ -65,3 +65,12 @@ def test_one_case_has_no_interval() -> None:
     assert math.isnan(drop.high)
     with pytest.raises(InputError, match="2 clean and 1 attacked"):
         paired_drop([1, 2], [1])
+
+
+def test_interval_repeats_and_follows_the_confidence() -> None:
+    clean, attacked = [90, 80, 70, 85, 60], [50, 45, 10, 30, 20]
+    drop = paired_drop(clean, attacked)
+    assert paired_drop(clean, attacked) == drop
+    narrow = paired_drop(clean, attacked, confidence=0.5)
+    assert drop.low < narrow.low < drop.mean < narrow.high < drop.high
+    assert drop.low >= min(a - b for a, b in zip(clean, attacked, strict=True))
