@@ -52,6 +52,7 @@ def test_attack_reports_what_it_saved(call, phantom, tmp_path, tiny_zoo, integer
     clipped = clean.get_fdata().clip(-100, 240)
     assert result["linf"] == pytest.approx(np.abs(saved.get_fdata() - clipped).max(), abs=1e-6)
     assert result["linf"] <= (10 if integer else 10.2001)
+    assert (out / "panel.png").read_bytes().startswith(b"\x89PNG")
     truth = np.asanyarray(nib.load(label).dataobj)
     model = r3.load_model("tiny", collections=Collections.open([tiny_zoo]))
     for name, volume in (("clean", image), ("adversarial", out / "adversarial.nii.gz")):
