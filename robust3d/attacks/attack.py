@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -87,7 +87,7 @@ class Attempt:
 
     def generator(self, restart: int = 0) -> torch.Generator:
         """Return a CPU generator for one restart, alike on every device."""
-        return torch.Generator().manual_seed(mix_seed(self.seed, restart, self.volume.sha256))
+        return torch.Generator().manual_seed(mix_seed(int(self.seed), restart, self.volume.sha256))
 
     def loss_gradient(self, candidate: Tensor, **options: Any) -> Tensor:
         """Return the gradient of the frozen pipeline at ``candidate``; records loss and cost."""
@@ -106,7 +106,10 @@ class Attempt:
         """Verify ``candidate`` against the threat model and wrap it up."""
         distance = self.threat.verify(candidate, self.clean)
         return Adversarial(
-            volume=self.volume.with_image(candidate.cpu().numpy()),
+            volume=replace(
+                self.volume.with_image(candidate.cpu().numpy()),
+                reference=self.threat.origin(self.clean).cpu().numpy(),
+            ),
             distance=distance,
             trace=tuple(self.trace),
             gradients=self.gradients,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from robust3d.data.dataset import Dataset
 from robust3d.data.folder import FolderDataset
@@ -31,6 +31,8 @@ class BenchmarkData(Card):
 
     source: Literal["phantom", "folder"]
     cases: PositiveInt
+    first: NonNegativeInt = 0
+    """Cases of the folder, by name, to leave out before: those that trained or validated the models."""
     shape: tuple[int, int, int] = (112, 96, 80)
     spacing: tuple[float, float, float] = (3.0, 3.0, 4.0)
 
@@ -72,7 +74,7 @@ class BenchmarkCard(Card):
             return PhantomDataset("test", self.data.cases, self.data.shape, self.data.spacing)
         if folder is None:
             raise InputError(f"benchmark {self.benchmark.name} runs on your own cases; give their folder with --data")
-        return FolderDataset.open(folder, limit=self.data.cases)
+        return FolderDataset.open(folder, first=self.data.first, limit=self.data.cases)
 
 
 def read_benchmark_card(name: str, collections: Collections) -> BenchmarkCard:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robust3d.attacks.attack import Attack
-from robust3d.benchmarks.cell import Cell
+from robust3d.benchmarks.cell import CLEAN, Cell
 from robust3d.benchmarks.store import Store
 from robust3d.data.dataset import Dataset
 from robust3d.foundation.errors import InputError
@@ -77,7 +77,8 @@ class Benchmark:
                     loaded = self._load(cell.case)
                 record, stored = self._cell(cell, pipeline, loaded, store)
                 if record is not None:
-                    records.append({**record, **cell.names})
+                    # A clean cell serves every threat model and seed; the row tells those of this run.
+                    records.append({**record, **cell.names, "threat": self.threat.settings(), "seed": self.seed})
                 report(cell, record, stored)
         return records
 
@@ -107,3 +108,6 @@ class Benchmark:
             twice = [name for name in names if names.count(name) > 1]
             if twice:
                 raise InputError(f"{kind} {twice[0]!r} is named twice; leave one out")
+        reserved = {CLEAN, "worst"}.intersection(attacks["attack"])
+        if reserved:
+            raise InputError(f"an attack cannot be called {reserved.pop()!r}, which is a column of its own; rename it")

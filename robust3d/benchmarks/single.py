@@ -17,7 +17,7 @@ from robust3d.foundation.files import make_folder, write_text
 from robust3d.metrics.counts import foreground_dsc
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
-from robust3d.volume.nifti import read_volume, save_image, save_label
+from robust3d.volume.nifti import read_volume, save_label
 from robust3d.volume.volume import Volume
 
 
@@ -49,8 +49,7 @@ def attack_file(
     clean = pipeline.predict(case.image)
     adversarial = attack(pipeline, case, threat, seed)
     path = out / "adversarial.nii.gz"
-    origin = case.with_image(threat.origin(torch.from_numpy(case.image)).numpy())
-    save_image(adversarial.volume, path, clean=origin)
+    adversarial.volume.save(path)
     saved = read_volume(path)
     distance = threat.verify(torch.from_numpy(saved.image), torch.from_numpy(case.image))
     prediction = pipeline.predict(saved.image)

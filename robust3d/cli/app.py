@@ -42,5 +42,5 @@ def main() -> None:
         errors.print(f"error: {error}", style="red", markup=False)
         sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("interrupted; the same command goes on from here", markup=False)
+        errors.print("interrupted; run and train go on from here when called again", markup=False)
         sys.exit(130)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from robust3d.cli.options import Collection
 
@@ -76,5 +77,5 @@ def _show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
     for number, heading in enumerate(headings):
         table.add_column(heading, no_wrap=number == 0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     Console().print(table)

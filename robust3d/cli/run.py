@@ -76,6 +76,8 @@ def run(
             progress(f"{cell.model}  {cell.case}  {cell.attack_name}", stored)
 
         records = benchmark.run(store, report)
+    if failures and not records:
+        raise InputError(f"every cell failed, the first: {failures[0]}; the reasons are in {out / 'failed'}")
     board = leaderboard(records, benchmark.models, [one.name for one in benchmark.attacks])
     write_tables(board, records, benchmark.threat, about.title, out)
     Console().print(console_table(board, benchmark.threat, about.title))

@@ -47,7 +47,7 @@ class FolderDataset:
         folder = Path(root)
         card = _read_json(folder / "dataset.json")
         ending = str(card.get("file_ending", ".nii.gz"))
-        channels = card.get("channel_names", card.get("modality", {}))
+        channels = card.get("channel_names", {})
         if not isinstance(channels, dict) or len(channels) != 1:
             raise InputError(f"{folder / 'dataset.json'} does not name exactly one channel; one is supported")
         images = sorted((folder / "imagesTr").glob(f"*_0000{ending}"))

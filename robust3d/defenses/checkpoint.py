@@ -24,6 +24,8 @@ class Progress:
     ----------
     recipe : str
         SHA-256 of the stage's settings.
+    inputs : str
+        SHA-256 of the starting weights and of all cases.
     iteration : int
         Steps done.
     best_dsc : float
@@ -35,6 +37,7 @@ class Progress:
     """
 
     recipe: str
+    inputs: str
     iteration: int = 0
     best_dsc: float = -1.0
     best_iteration: int = 0
@@ -60,9 +63,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.SGD, recipe: str
+    path: Path, network: nn.Module, optimizer: torch.optim.SGD, fresh: Progress
 ) -> tuple[dict[str, Tensor], Progress]:
     """Restore network and optimizer; return the best weights so far and the progress.
+
+    ``fresh`` is the progress of a run that has not begun; its settings and inputs must be the checkpoint's.
 
     Raises
     ------
@@ -75,10 +80,15 @@ def load_checkpoint(
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"checkpoint {path} cannot be read: {error}; delete it to start anew") from error
-    if progress.recipe != recipe:
+    if progress.recipe != fresh.recipe:
         raise InputError(
-            f"checkpoint {path} was written with settings {progress.recipe[:12]}..., the card has {recipe[:12]}...; "
-            "give another --out, or the card it was started with"
+            f"checkpoint {path} was written with settings {progress.recipe[:12]}..., the card has "
+            f"{fresh.recipe[:12]}...; give another --out, or the card it was started with"
+        )
+    if progress.inputs != fresh.inputs:
+        raise InputError(
+            f"checkpoint {path} was started from other weights or cases ({progress.inputs[:12]}..., now "
+            f"{fresh.inputs[:12]}...); give another --out, or what it was started with"
         )
     network.load_state_dict(_part(tensors, "network."))
     momentum = _part(tensors, "momentum.")

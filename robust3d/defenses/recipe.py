@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from robust3d.foundation.cards import Card, Reference
+from robust3d.segment.grid import parse_grid
 from robust3d.threat.model import ThreatModel
-
-Fraction = float
 
 
 class About(Card):
@@ -39,7 +38,7 @@ class NetworkSettings(Card):
 
     name: str
     width: PositiveInt
-    classes: PositiveInt = 2
+    classes: int = Field(default=2, ge=2)
     deep_supervision: bool = True
     short_residual: bool = False
     long_residual: bool = True
@@ -98,9 +97,15 @@ class DeploySettings(Card):
 
     coarse_grid: str
     fine_grid: str
-    margin: tuple[int, int, int]
+    margin: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
     """Padding of the box of the cascade, in voxels."""
     min_component: float = Field(default=0.0, ge=0, le=1)
+
+    @field_validator("coarse_grid", "fine_grid")
+    @classmethod
+    def _known(cls, text: str) -> str:
+        parse_grid(text)
+        return text
 
 
 class Recipe(Card):
@@ -115,7 +120,7 @@ class Recipe(Card):
     fine: StageSettings | None = None
     adversary: AdversarySettings | None = None
     deploy: DeploySettings
-    seed: int = 0
+    seed: NonNegativeInt = 0
     precision: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")

@@ -16,12 +16,13 @@ from robust3d.defenses.checkpoint import Progress
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.stage import Report, StageTrainer
-from robust3d.foundation.digest import mix_seed
+from robust3d.foundation.digest import digest_json, mix_seed
 from robust3d.foundation.errors import InputError
 from robust3d.foundation.files import make_folder
 from robust3d.networks.registry import build_network
 from robust3d.networks.weights import load_weights, save_weights
 from robust3d.segment.intensity import Intensity
+from robust3d.segment.network import check_stride, digest_network
 from robust3d.volume.volume import Volume
 
 FindWeights = Callable[[str, str], Path]
@@ -83,13 +84,23 @@ class Training:
         self.find_weights = find_weights
         self.device = device
         self.intensity = Intensity(recipe.intensity.low, recipe.intensity.high)
+        for case in (*training, *validation):
+            highest = int(case.known_label().max())
+            if highest >= recipe.network.classes:
+                raise InputError(
+                    f"case {case.name} holds class {highest}, the network of the card has classes 0 to "
+                    f"{recipe.network.classes - 1}; raise classes in its section network"
+                )
 
     def trainer(self, name: str) -> StageTrainer:
         """Return the trainer of a stage, resumed from its checkpoint if there is one."""
         stage = self.recipe.stages[name]
         samplers = [WindowSampler(cases, stage, self.intensity) for cases in self.cases]
         checkpoint = self.out / f"{name}.checkpoint.safetensors"
-        return StageTrainer(self._network(name), self.recipe, name, samplers[0], samplers[1], checkpoint)
+        network = self._network(name)
+        check_stride(network, (stage.window,))
+        inputs = digest_json([digest_network(network), *(case.sha256 for cases in self.cases for case in cases)])
+        return StageTrainer(network, self.recipe, name, samplers[0], samplers[1], checkpoint, inputs=inputs)
 
     def run_stage(self, name: str, report: Report, *, stop: Callable[[], bool] = lambda: False) -> TrainedStage | None:
         """Train one stage and write its best weights; ``None`` if it was stopped before its end."""

@@ -45,6 +45,8 @@ class StageTrainer:
         Windows of training and of validation cases.
     checkpoint : Path
         File that the run resumes from and saves to.
+    inputs : str
+        SHA-256 of the starting weights and cases; a checkpoint of others is refused.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class StageTrainer:
         training: WindowSampler,
         validation: WindowSampler,
         checkpoint: Path,
+        *,
+        inputs: str = "",
     ) -> None:
         self.recipe = recipe
         self.stage: StageSettings = recipe.stages[name]
@@ -67,11 +71,10 @@ class StageTrainer:
         self.checkpoint = checkpoint
         self.optimizer = _optimizer(network, self.stage)
         self.best: dict[str, Tensor] = {}
-        digest = stage_digest(recipe, name)
-        self.progress = Progress(recipe=digest)
+        self.progress = Progress(recipe=stage_digest(recipe, name), inputs=inputs)
         self.seeds = (recipe.seed, 0 if name == "coarse" else 1)
         if checkpoint.exists():
-            self.best, self.progress = load_checkpoint(checkpoint, self.network, self.optimizer, digest)
+            self.best, self.progress = load_checkpoint(checkpoint, self.network, self.optimizer, self.progress)
 
     @property
     def finished(self) -> bool:

@@ -49,7 +49,7 @@ def read_card(path: Path, kind: type[CardT]) -> CardT:
 def check_card(content: dict[str, Any], kind: type[CardT], *, where: str) -> CardT:
     """Turn parsed TOML into a card; see :func:`read_card`."""
     try:
-        # Lax only for what TOML cannot say: an integer where a float is meant, an array where a tuple is.
+        # Not strict, since TOML has arrays for tuples and people write 10 for 10.0.
         return kind.model_validate(content, strict=False)
     except ValidationError as error:
         raise InputError(f"{where}: {_sentence(error, kind)}") from error

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from robust3d.benchmarks.leaderboard import DEFINITIONS
 from robust3d.foundation.files import write_text
@@ -42,7 +43,7 @@ def console_table(board: pd.DataFrame, threat: ThreatModel, title: str) -> Table
     for number, column in enumerate(_shown(board)):
         table.add_column(_heading(column), justify="right" if number else "left")
     for cells in _cells(board):
-        table.add_row(*cells)
+        table.add_row(*map(Text, cells))
     return table
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robust3d.foundation.digest import digest_json
-from robust3d.foundation.errors import InputError, nearest
+from robust3d.foundation.errors import InputError
 from robust3d.losses.registry import Loss
 from robust3d.segment.components import drop_small_components
 from robust3d.segment.grid import Shape
-from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows
+from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
 from robust3d.segment.prediction import Box, Prediction
 from robust3d.segment.segmenter import Segmenter
 
@@ -122,8 +122,7 @@ class CoarseToFine:
         The box of the fine stage comes from the coarse prediction of ``image``; choosing it has no gradient.
         Where that prediction is empty, the fine stage has nothing to lose: loss and gradient 0.
         """
-        if target not in get_args(Target):
-            raise InputError(f"unknown target {target!r}; {nearest(target, get_args(Target))}")
+        check_options(mode=mode, windows=windows, target=target, statistics=statistics)
         if statistics == "through" and target != "coarse":
             raise InputError("statistics 'through' needs the target 'coarse': a box has no statistics of its own")
         if target == "coarse":
@@ -137,6 +136,8 @@ class CoarseToFine:
     def _fine_gradient(
         self, image: VolumeT, label: NDArray[Any] | Tensor, loss: str | Loss, mode: Mode, windows: Windows
     ) -> tuple[float, VolumeT]:
+        if not isinstance(image, Tensor):
+            image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
         gradient = image * 0
         box = self.box(self.coarse.predict(image))
         if box is None:

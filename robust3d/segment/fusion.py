@@ -56,7 +56,8 @@ class Fusion:
 
     def logits(self, fused: Tensor) -> Tensor:
         """Return logits of which the softmax is the fused prediction: F itself, or log F for probabilities."""
-        # The smallest normal number keeps -log F finite where a class has underflowed; its gradient survives.
+        # The smallest normal number keeps -log F finite where a class has underflowed in every window (a logit gap
+        # beyond 87 in float32); such a voxel has no gradient left.
         return fused if self.kind == "logits" else fused.clamp_min(torch.finfo(fused.dtype).tiny).log()
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -39,6 +39,19 @@ def digest_network(network: Predictor) -> str:
     if not isinstance(network, nn.Module):
         raise InputError("a network that is no nn.Module cannot be hashed; give its weights' SHA-256 as weights_sha256")
     return digest_tensors(network.state_dict())
+
+
+def check_stride(network: Predictor, window: Sequence[int]) -> None:
+    """Refuse a window that a network with a ``stride`` attribute cannot halve down and build up again.
+
+    Raises
+    ------
+    InputError
+        If an edge is not a multiple of the stride.
+    """
+    stride = getattr(network, "stride", 1)
+    if isinstance(stride, int) and any(edge % stride for edge in window):
+        raise InputError(f"window {tuple(window)} does not fit the network: each edge must be a multiple of {stride}")
 
 
 @contextmanager

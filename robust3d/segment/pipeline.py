@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robust3d.foundation.errors import InputError, nearest
 from robust3d.losses.registry import Loss
 from robust3d.segment.prediction import Prediction
 
@@ -17,6 +18,21 @@ Mode = Literal["window_mean", "fused"]
 Windows = Literal["all", "skip_background"]
 Target = Literal["coarse", "fine", "c2f"]
 Statistics = Literal["frozen", "through"]
+
+
+def check_options(*, mode: str, windows: str, target: str, statistics: str) -> None:
+    """Refuse an unknown option of :meth:`Pipeline.loss_gradient`, naming the nearest.
+
+    Raises
+    ------
+    InputError
+        If one is unknown.
+    """
+    options = (("mode", mode, Mode), ("windows", windows, Windows), ("target", target, Target))
+    for option, value, known in (*options, ("statistics", statistics, Statistics)):
+        if value not in get_args(known):
+            raise InputError(f"unknown {option} {value!r}; {nearest(value, get_args(known))}")
+
 
 VolumeT = TypeVar("VolumeT", NDArray[np.float32], NDArray[np.float64], Tensor)
 

@@ -3,25 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robust3d.foundation.errors import InputError, nearest
+from robust3d.foundation.errors import InputError
 from robust3d.losses.registry import Loss, find_loss
 from robust3d.segment.components import drop_small_components
 from robust3d.segment.fusion import Fusion, FusionKind, fuse
 from robust3d.segment.gradient import fused_gradient, window_mean_gradient
 from robust3d.segment.grid import Grid, Shape
 from robust3d.segment.intensity import Intensity
-from robust3d.segment.network import Predictor, device_of, digest_network, evaluating, window_logits
-from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows
+from robust3d.segment.network import Predictor, check_stride, device_of, digest_network, evaluating, window_logits
+from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
 from robust3d.segment.prediction import Prediction
 from robust3d.segment.windows import Weighting, WindowPlan, check_window
 
@@ -39,6 +38,7 @@ class Segmenter:
     window_batch: int
     min_component: float
     weights_hash: str | None = None
+    architecture: Mapping[str, Any]
 
     @classmethod
     def from_network(
@@ -53,6 +53,7 @@ class Segmenter:
         window_batch: int = 16,
         min_component: float = 0.0,
         weights_sha256: str | None = None,
+        architecture: Mapping[str, Any] | None = None,
     ) -> Segmenter:
         """Wrap a network.
 
@@ -75,6 +76,9 @@ class Segmenter:
             Parts smaller than this fraction of a class's prediction are dropped from the mask.
         weights_sha256 : str, optional
             Identity of the weights in results; the hash of the module's state if not given.
+        architecture : mapping, optional
+            JSON-ready description of the network in results; its class by default. Networks that share weights but
+            not their wiring must differ in it.
 
         Raises
         ------
@@ -82,6 +86,7 @@ class Segmenter:
             If the network does not answer one window with logits of its size.
         """
         edges = check_window(window)
+        check_stride(network, edges)
         if window_batch < 1:
             raise InputError(f"window_batch must be at least 1, not {window_batch}")
         probe = torch.zeros((1, *edges), device=device_of(network))
@@ -97,6 +102,7 @@ class Segmenter:
             window_batch=window_batch,
             min_component=min_component,
             weights_hash=weights_sha256,
+            architecture=architecture or {"class": type(network).__qualname__},
         )
 
     @property
@@ -104,14 +110,15 @@ class Segmenter:
         """Device of the network."""
         return device_of(self.network)
 
-    @cached_property
+    @property
     def weights_sha256(self) -> str:
-        """Hash of the weights."""
+        """Hash of the weights, as they are now."""
         return self.weights_hash or digest_network(self.network)
 
     def settings(self) -> dict[str, Any]:
         """Return JSON-ready settings of everything but the weights; the batch size does not count."""
         return {
+            "network": dict(self.architecture),
             "window": list(self.window),
             "grid": str(self.grid),
             "intensity": self.intensity.settings(),
@@ -149,16 +156,17 @@ class Segmenter:
         statistics: Statistics = "frozen",
     ) -> tuple[float, VolumeT]:
         """Return a loss and its gradient per unit of the volume; see :class:`robust3d.segment.pipeline.Pipeline`."""
-        for option, known in ((mode, get_args(Mode)), (windows, get_args(Windows))):
-            if option not in known:
-                raise InputError(f"unknown gradient option {option!r}; {nearest(option, known)}")
+        check_options(mode=mode, windows=windows, target=target, statistics=statistics)
         function = find_loss(loss)
         raw = self._tensor(image)
-        truth = torch.as_tensor(np.asarray(label) if not isinstance(label, Tensor) else label).to(raw.device).long()
+        given = label if isinstance(label, Tensor) else torch.from_numpy(np.ascontiguousarray(label))
+        truth = given.to(raw.device).long()
         if truth.shape != raw.shape:
             raise InputError(f"image has shape {tuple(raw.shape)} and label {tuple(truth.shape)}; they must be equal")
         if int(truth.max()) >= self.classes or int(truth.min()) < 0:
-            raise InputError(f"label holds class {int(truth.max())}, the network has classes 0 to {self.classes - 1}")
+            raise InputError(
+                f"label holds classes {int(truth.min())} to {int(truth.max())}, the network has 0 to {self.classes - 1}"
+            )
         plan = self._plan(raw)
         volume = self._normalised(plan, raw)
         padded_truth = plan.padded(truth, 0)
@@ -180,7 +188,7 @@ class Segmenter:
                     attacked=attacked,
                 )
         gradient = self.intensity.backward(raw, gradient[plan.inner], through=statistics == "through")
-        return value, gradient if isinstance(image, Tensor) else gradient.cpu().numpy()
+        return value, gradient.to(image.device) if isinstance(image, Tensor) else gradient.cpu().numpy()
 
     def _tensor(self, image: NDArray[Any] | Tensor) -> Tensor:
         tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))

@@ -58,6 +58,8 @@ class ThreatModel:
             raise InputError(
                 f"valid range [{self.valid[0]}, {self.valid[1]}] {self.unit} is empty; give low below high"
             )
+        if self.valid is not None and not all(map(math.isfinite, self.valid)):
+            raise InputError(f"valid range {self.valid} is not finite; leave it out for volumes without a range")
         if self.storage not in STORAGES:
             raise InputError(f"unknown storage {self.storage!r}; {nearest(self.storage, STORAGES)}")
         if self.storage == "int16" and self.valid is not None and any(bound % 1 for bound in self.valid):

@@ -92,17 +92,16 @@ def read_volume(
     )
 
 
-def save_image(volume: Volume, path: Path, *, clean: Volume | None = None) -> None:
+def save_image(volume: Volume, path: Path) -> None:
     """Write the image of ``volume`` in the type of its original file, atomically.
 
     Parameters
     ----------
     volume : Volume
-        Case to save. Integer files are rounded to their grid (``scl_slope``, ``scl_inter``).
+        Case to save. Integer files are rounded to their grid (``scl_slope``, ``scl_inter``): toward
+        ``volume.reference`` where there is one, else to nearest.
     path : Path
         ``.nii`` or ``.nii.gz``.
-    clean : Volume, optional
-        Round toward this one's values, so that storing never enlarges a perturbation; to nearest without it.
 
     Raises
     ------
@@ -114,7 +113,7 @@ def save_image(volume: Volume, path: Path, *, clean: Volume | None = None) -> No
         _write(volume.image.astype(storage.dtype), volume, path)
         return
     image = torch.from_numpy(volume.image)
-    reference = image if clean is None else torch.from_numpy(clean.image)
+    reference = image if volume.reference is None else torch.from_numpy(volume.reference)
     grid = round_toward(image, reference, slope=storage.slope, inter=storage.inter).numpy()
     steps = np.rint((grid - storage.inter) / storage.slope)
     limits = np.iinfo(np.dtype(storage.dtype))

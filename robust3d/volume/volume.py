@@ -62,6 +62,8 @@ class Volume:
         Name of the case in results.
     storage : Storage
         How its file holds the values.
+    reference : ndarray of float32, same shape, or None
+        Values toward which an integer file is rounded, so that storing never enlarges a perturbation; attacks set it.
     """
 
     image: Image
@@ -70,6 +72,7 @@ class Volume:
     spacing: Triple
     name: str
     storage: Storage = field(default_factory=Storage)
+    reference: Image | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from robust3d.foundation.cards import Card, Reference
 from robust3d.segment.fusion import FusionKind
+from robust3d.segment.grid import parse_grid
 from robust3d.segment.windows import Weighting
 
 
@@ -51,11 +52,17 @@ class StageCard(Card):
     weighting: Weighting = "constant"
     min_component: float = Field(default=0.0, ge=0, le=1)
 
+    @field_validator("grid")
+    @classmethod
+    def _known(cls, text: str) -> str:
+        parse_grid(text)
+        return text
+
 
 class CascadeCard(Card):
     """How the stages of a cascade join."""
 
-    margin: tuple[int, int, int]
+    margin: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
     min_component: float = Field(default=0.0, ge=0, le=1)
 
 
@@ -87,3 +94,9 @@ class ModelCard(Card):
     cascade: CascadeCard | None = None
     training: TrainingCard
     reference: Reference
+
+    @model_validator(mode="after")
+    def _agree(self) -> ModelCard:
+        if (self.fine is None) != (self.cascade is None):
+            raise ValueError("the sections fine and cascade belong together; give both or neither")
+        return self

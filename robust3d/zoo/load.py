@@ -70,6 +70,8 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
+        raise InputError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {name} is not there: {torch.cuda.device_count()} CUDA devices; use cpu or auto")
     return device
@@ -95,4 +97,5 @@ def _segmenter(card: ModelCard, stage: StageCard, folder: Path, device: torch.de
         weighting=stage.weighting,
         min_component=stage.min_component,
         weights_sha256=stage.sha256,
+        architecture=card.network.model_dump(),
     )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training: it learns, it resumes exactly, and it keeps the best weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,15 @@ def test_an_unknown_start_is_refused(tmp_path, cases, make_recipe) -> None:
         start(make_recipe(start="pretrained"), tmp_path, cases).trainer("coarse")
     with pytest.raises(InputError, match="no zoo here: some-model/coarse"):
         start(make_recipe(start="some-model/coarse"), tmp_path, cases).trainer("coarse")
+
+
+def test_a_checkpoint_of_other_cases_is_refused(tmp_path, cases, make_recipe) -> None:
+    start(make_recipe(), tmp_path, cases).run_stage("coarse", quiet)
+    with pytest.raises(InputError, match="other weights or cases"):
+        start(make_recipe(), tmp_path, cases[::-1]).trainer("coarse")
+
+
+def test_cases_with_more_classes_than_the_network_are_refused(tmp_path, cases, make_recipe) -> None:
+    three = replace(cases[0], label=cases[0].label * 2)
+    with pytest.raises(InputError, match="case ball_0 holds class 2"):
+        start(make_recipe(), tmp_path, [three, *cases[1:]])

@@ -9,6 +9,7 @@ from monai.inferers import sliding_window_inference
 from torch import nn
 
 from robust3d.foundation.errors import InputError
+from robust3d.networks.resdsn import ResDSN
 from robust3d.segment.components import drop_small_components
 from robust3d.segment.grid import overlap
 from robust3d.segment.intensity import dataset_zscore, hu_window, zscore
@@ -114,3 +115,35 @@ def test_a_module_is_left_as_it_was(make_net) -> None:
     assert [parameter.requires_grad for parameter in net.parameters()] == [True, False, True, True, True, True]
     assert all(parameter.grad is None for parameter in net.parameters())
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_the_wiring_of_a_network_is_part_of_its_settings(make_net) -> None:
+    options = {"window": 8, "grid": overlap(0.5), "intensity": zscore()}
+    net = make_net(2, torch.float32)
+    described = [
+        Segmenter.from_network(net, **options, architecture=architecture).settings()
+        for architecture in (None, {"long_residual": True}, {"long_residual": False})
+    ]
+    assert described[0]["network"] == {"class": "Sequential"}
+    assert described[1] != described[2]
+
+
+def test_the_weights_hash_follows_the_weights(make_net) -> None:
+    net = make_net(2, torch.float32)
+    segmenter = Segmenter.from_network(net, window=8, grid=overlap(0.5), intensity=zscore())
+    before = segmenter.weights_sha256
+    with torch.no_grad():
+        net[0].bias.add_(1)
+    assert segmenter.weights_sha256 != before
+
+
+def test_windows_must_fit_the_stride() -> None:
+    with pytest.raises(InputError, match="multiple of 8"):
+        Segmenter.from_network(ResDSN(width=2), window=20, grid=overlap(0.5), intensity=zscore())
+
+
+@pytest.mark.parametrize("option", [{"mode": "fuzed"}, {"windows": "al"}, {"target": "coars"}, {"statistics": "thru"}])
+def test_unknown_gradient_options_are_refused(make_net, option) -> None:
+    segmenter = Segmenter.from_network(make_net(2), window=8, grid=overlap(0.5), intensity=zscore())
+    with pytest.raises(InputError, match="did you mean"):
+        segmenter.loss_gradient(torch.randn(8, 8, 8).double(), torch.zeros(8, 8, 8), **option)

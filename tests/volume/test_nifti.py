@@ -56,7 +56,7 @@ def test_image_round_trip(tmp_path, dtype, slope, inter, affine, codes) -> None:
 def test_saving_rounds_toward_the_clean_value(tmp_path, pair) -> None:
     clean = read_volume(pair[0])
     moved = np.where(np.random.default_rng(0).random(clean.shape) < 0.5, -10.2, 10.2)
-    save_image(clean.with_image(clean.image + moved), tmp_path / "a.nii.gz", clean=clean)
+    replace(clean.with_image(clean.image + moved), reference=clean.image).save(tmp_path / "a.nii.gz")
     saved = nib.load(tmp_path / "a.nii.gz")
     assert saved.get_data_dtype() == np.int16
     np.testing.assert_array_equal(np.asanyarray(saved.dataobj) - clean.image, np.trunc(moved))
