@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from robust3d.foundation.cards import Card
 from robust3d.foundation.digest import mix_seed
 from robust3d.metrics.counts import foreground_dsc
 from robust3d.segment.pipeline import Pipeline
@@ -33,6 +38,8 @@ class Adversarial:
         Whole-volume gradients and predictions that the attack asked for.
     seconds : float
         Wall time.
+    details : mapping
+        JSON-ready figures of the attack's own, such as the DSC of each member of an ensemble, from 0 to 1.
     """
 
     volume: Volume
@@ -41,20 +48,37 @@ class Adversarial:
     gradients: int
     queries: int
     seconds: float
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Attack(Protocol):
-    """Hyperparameters only; calling it attacks one case."""
+class Attack(Card, ABC):
+    """Hyperparameters only, as a card holds them; calling it attacks one case.
 
-    @property
-    def name(self) -> str:
-        """Name in results."""
+    A subclass adds ``algorithm``, a literal by which cards choose it, and its hyperparameters.
+    """
 
-    def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
-        """Attack one labelled case; equal arguments give equal results."""
+    bounded: ClassVar[bool] = True
+    """Whether the perturbation keeps to the threat model's epsilon; an unbounded one never counts as worst case."""
+
+    name: str
+    title: str = ""
 
     def settings(self) -> dict[str, Any]:
         """Return JSON-ready hyperparameters."""
+        return self.model_dump(mode="json", exclude={"title"})
+
+    def check(self, classes: int, threat: ThreatModel) -> None:
+        """Refuse, before any computing, a model or threat model that the attack cannot serve.
+
+        Raises
+        ------
+        InputError
+            With the alternative.
+        """
+
+    @abstractmethod
+    def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
+        """Attack one labelled case; equal arguments give equal results."""
 
 
 class Attempt:
@@ -89,22 +113,33 @@ class Attempt:
         """Return a CPU generator for one restart, alike on every device."""
         return torch.Generator().manual_seed(mix_seed(int(self.seed), restart, self.volume.sha256))
 
-    def loss_gradient(self, candidate: Tensor, **options: Any) -> Tensor:
-        """Return the gradient of the frozen pipeline at ``candidate``; records loss and cost."""
-        value, gradient = self.frozen.loss_gradient(candidate, self.label, **options)
+    def loss_gradient(self, candidate: Tensor, label: Tensor | None = None, **options: Any) -> tuple[float, Tensor]:
+        """Return loss and gradient of the frozen pipeline at ``candidate``; records loss and cost.
+
+        ``label`` is the truth by default; ``options`` are those of :meth:`Pipeline.loss_gradient`.
+        """
+        value, gradient = self.frozen.loss_gradient(candidate, self.label if label is None else label, **options)
         self.trace.append(value)
         self.gradients += 1
-        return gradient
+        return value, gradient
 
-    def dsc(self, candidate: Tensor) -> float:
-        """Return the mean foreground DSC of the deployed pipeline, statistics recomputed; records a query."""
+    def predict(self, candidate: Tensor) -> NDArray[np.uint8]:
+        """Return the mask of the deployed pipeline, statistics recomputed; records a query."""
         self.queries += 1
-        prediction = self.pipeline.predict(candidate)
-        return foreground_dsc(prediction.mask, self.volume.known_label(), self.pipeline.classes)
+        return self.pipeline.predict(candidate).mask
 
-    def result(self, candidate: Tensor) -> Adversarial:
-        """Verify ``candidate`` against the threat model and wrap it up."""
-        distance = self.threat.verify(candidate, self.clean)
+    def dsc(self, mask: NDArray[np.uint8]) -> float:
+        """Return the mean foreground DSC of a mask with the truth, from 0 to 1."""
+        return foreground_dsc(mask, self.volume.known_label(), self.pipeline.classes)
+
+    def result(
+        self, candidate: Tensor, *, bounded: bool = True, details: Mapping[str, Any] | None = None
+    ) -> Adversarial:
+        """Verify ``candidate`` against the threat model and wrap it up with figures of the attack's own.
+
+        An unbounded attack is only held to the valid range and storage; its true distance is reported.
+        """
+        distance = self.threat.verify(candidate, self.clean, bounded=bounded)
         return Adversarial(
             volume=replace(
                 self.volume.with_image(candidate.cpu().numpy()),
@@ -115,4 +150,5 @@ class Attempt:
             gradients=self.gradients,
             queries=self.queries,
             seconds=time.perf_counter() - self._began,
+            details=details or {},
         )

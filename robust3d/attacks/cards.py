@@ -3,81 +3,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field
 
+from robust3d.attacks.ascent import GradientAscent
 from robust3d.attacks.attack import Attack
 from robust3d.attacks.controls import Identity, RandomSign
-from robust3d.attacks.sign_ascent import SignAscent
 from robust3d.foundation.cards import Card, Reference, check_card, read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
-from robust3d.losses.registry import find_loss
-from robust3d.segment.pipeline import Mode, Target, Windows
 
-
-class SignAscentSettings(Card):
-    """Hyperparameters of :class:`SignAscent`."""
-
-    algorithm: Literal["sign_ascent"]
-    name: str
-    title: str
-    steps: PositiveInt
-    step_size: PositiveFloat | None = None
-    step_unit: str | None = None
-    relative_step: PositiveFloat | None = None
-    start: Literal["clean", "uniform"] = "clean"
-    restarts: PositiveInt = 1
-    loss: str = "ce"
-    gradient: Mode = "window_mean"
-    windows: Windows = "all"
-    target: Target = "c2f"
-    iterate: Literal["last", "best"] = "last"
-    check_every: PositiveInt = 1
-
-    @field_validator("loss")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        find_loss(name)
-        return name
-
-    def build(self) -> Attack:
-        """Return the attack."""
-        return SignAscent(**self.model_dump(exclude={"algorithm", "title"}))
-
-
-class RandomSignSettings(Card):
-    """Settings of :class:`RandomSign`."""
-
-    algorithm: Literal["random_sign"]
-    name: str
-    title: str
-
-    def build(self) -> Attack:
-        """Return the control."""
-        return RandomSign(name=self.name)
-
-
-class IdentitySettings(Card):
-    """Settings of :class:`Identity`."""
-
-    algorithm: Literal["identity"]
-    name: str
-    title: str
-
-    def build(self) -> Attack:
-        """Return the control."""
-        return Identity(name=self.name)
-
-
-Settings = Annotated[SignAscentSettings | RandomSignSettings | IdentitySettings, Field(discriminator="algorithm")]
+AnyAttack = Annotated[GradientAscent | RandomSign | Identity, Field(discriminator="algorithm")]
 
 
 class AttackCard(Card):
     """One file of the collection ``attacks``."""
 
-    attack: Settings
+    attack: AnyAttack
     reference: Reference
 
 
@@ -115,6 +58,6 @@ def load_attack(name: str, *, collections: Collections | None = None, **changes:
     """
     card = read_attack_card(name, collections or Collections.open())
     if not changes:
-        return card.attack.build()
+        return card.attack
     content = {"attack": card.attack.model_dump() | changes, "reference": card.reference.model_dump()}
-    return check_card(content, AttackCard, where=f"attack {name}").attack.build()
+    return check_card(content, AttackCard, where=f"attack {name}").attack

@@ -3,26 +3,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Literal
 
 import torch
 
-from robust3d.attacks.attack import Adversarial, Attempt
+from robust3d.attacks.attack import Adversarial, Attack, Attempt
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
 
 
-@dataclass(frozen=True, kw_only=True)
-class RandomSign:
-    """Every voxel moves by plus or minus epsilon at random: what noise of this norm does."""
+class RandomSign(Attack):
+    """Every voxel moves by plus or minus epsilon at random: what noise of this size does."""
 
-    name: str
-
-    def settings(self) -> dict[str, Any]:
-        """Return JSON-ready hyperparameters."""
-        return {"algorithm": "random_sign", **asdict(self)}
+    algorithm: Literal["random_sign"] = "random_sign"
 
     def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
         """Perturb one labelled case."""
@@ -32,15 +26,10 @@ class RandomSign:
         return attempt.result(threat.project(moved, attempt.clean))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Identity:
+class Identity(Attack):
     """The clean volume clipped to the valid range: what the threat model itself does at epsilon 0."""
 
-    name: str
-
-    def settings(self) -> dict[str, Any]:
-        """Return JSON-ready hyperparameters."""
-        return {"algorithm": "identity", **asdict(self)}
+    algorithm: Literal["identity"] = "identity"
 
     def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
         """Return one labelled case, clipped."""

@@ -7,6 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from robust3d.losses.cross_entropy import cross_entropy
+from robust3d.losses.reduction import known
+from robust3d.volume.labels import IGNORE
+
 _SMOOTHING = 1.0
 """In voxels, in numerator and denominator; keeps the loss defined where neither label nor prediction has a class."""
 
@@ -21,12 +25,18 @@ def soft_dice(logits: Tensor, label: Tensor) -> Tensor:
     logits : Tensor, shape (B, K, ...)
         Logits or log-probabilities.
     label : Tensor of int64, shape (B, ...)
-        Class of each voxel.
+        Class of each voxel; 255 does not count.
     """
     classes = logits.shape[1]
-    probabilities = torch.softmax(logits, dim=1)[:, 1:]
-    truth = one_hot(label, classes).movedim(-1, 1)[:, 1:].to(probabilities.dtype)
+    counts = (label != IGNORE).unsqueeze(1)
+    probabilities = torch.softmax(logits, dim=1)[:, 1:] * counts
+    truth = (one_hot(known(label), classes).movedim(-1, 1)[:, 1:] * counts).to(probabilities.dtype)
     axes = [axis for axis in range(truth.ndim) if axis != 1]
     overlap = (probabilities * truth).sum(axes)
     size = probabilities.sum(axes) + truth.sum(axes)
     return (1 - (2 * overlap + _SMOOTHING) / (size + _SMOOTHING)).mean()
+
+
+def dice_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Return soft Dice loss plus cross entropy, the usual training loss (Isensee et al., arXiv:1809.10486)."""
+    return soft_dice(logits, label) + cross_entropy(logits, label)

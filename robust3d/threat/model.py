@@ -13,11 +13,13 @@ from torch import Tensor
 from robust3d.foundation.errors import InputError, nearest
 from robust3d.volume.quantise import round_toward
 
-UNITS = ("HU", "intensity")
-"""``HU`` for CT; ``intensity`` for volumes without a physical unit, in the values stored in the file."""
+UNITS = {"linf": ("HU", "intensity"), "l2": ("RMS HU", "RMS intensity")}
+"""Units of epsilon by norm: ``HU`` for CT, ``intensity`` for volumes without a physical unit, in the values stored
+in the file; with ``RMS``, the root of the mean square change of a voxel."""
 
-NORMS = ("linf",)
 STORAGES = ("float32", "int16")
+
+_TINY = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +32,13 @@ class ThreatModel:
     Parameters
     ----------
     norm : str
-        ``"linf"``: largest absolute change of a voxel.
+        ``"linf"``: largest absolute change of a voxel. ``"l2"``: root of the mean square change of a voxel, so that
+        a bound means the same for volumes of any size.
     epsilon : float
         Bound of the norm, in ``unit``.
     unit : str
-        Unit of ``epsilon``, ``valid`` and the volume; ``"HU"`` or ``"intensity"``.
+        Unit of ``epsilon``: ``"HU"`` or ``"intensity"``, for ``"l2"`` ``"RMS HU"`` or ``"RMS intensity"``; without
+        ``RMS`` also that of ``valid`` and of the volume.
     valid : (float, float) or None
         Range of values that a perturbed volume may hold.
     storage : str
@@ -48,10 +52,14 @@ class ThreatModel:
     storage: Literal["float32", "int16"] = "float32"
 
     def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise InputError(f"unknown norm {self.norm!r}; {nearest(self.norm, NORMS)}")
-        if self.unit not in UNITS:
-            raise InputError(f"epsilon needs a unit and {self.unit!r} is none; {nearest(str(self.unit), UNITS)}")
+        if self.norm not in UNITS:
+            raise InputError(f"unknown norm {self.norm!r}; {nearest(self.norm, UNITS)}")
+        if self.unit not in UNITS[self.norm]:
+            known = UNITS[self.norm]
+            raise InputError(
+                f"an epsilon of norm {self.norm} needs a unit and {self.unit!r} is none; "
+                f"{nearest(str(self.unit), known)}"
+            )
         if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
             raise InputError(f"epsilon must be zero or a positive number of {self.unit}, not {self.epsilon}")
         if self.valid is not None and not self.valid[0] < self.valid[1]:
@@ -65,33 +73,69 @@ class ThreatModel:
         if self.storage == "int16" and self.valid is not None and any(bound % 1 for bound in self.valid):
             raise InputError(f"int16 storage holds whole numbers only, and so must the valid range {self.valid}")
 
+    @property
+    def volume_unit(self) -> str:
+        """Unit of a voxel's value."""
+        return self.unit.removeprefix("RMS ")
+
     def origin(self, clean: Tensor) -> Tensor:
         """Return the centre of the ball: the clean volume clipped to the valid range."""
         return clean if self.valid is None else clean.clamp(*self.valid)
 
     def project(self, candidate: Tensor, clean: Tensor) -> Tensor:
-        """Return the nearest allowed volume: epsilon-ball around :meth:`origin`, then valid range, then storage.
+        """Return an allowed volume: into the epsilon-ball around :meth:`origin`, then valid range, then storage.
+
+        For ``linf`` it is the nearest one.
 
         Parameters
         ----------
         candidate, clean : Tensor
-            Same shape, in ``unit``.
+            Same shape, in the volume's unit.
         """
         origin = self.origin(clean)
-        low, high = (origin - self.epsilon, origin + self.epsilon)
-        projected = torch.minimum(torch.maximum(candidate, low), high)
+        if self.norm == "linf":
+            projected = torch.minimum(torch.maximum(candidate, origin - self.epsilon), origin + self.epsilon)
+        else:
+            # Range and rounding toward the origin only shorten the change after this.
+            change = candidate - origin
+            projected = origin + change * (self.epsilon / max(self.epsilon, root_mean_square(change), _TINY))
         if self.valid is not None:
             projected = projected.clamp(*self.valid)
         if self.storage == "int16":
             projected = round_toward(projected, origin).to(projected.dtype)
         return projected
 
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """Return the direction of steepest ascent, of norm 1: sign of the gradient, or gradient over its RMS.
+
+        sign(0) = 0, and a gradient of 0 everywhere has no direction.
+        """
+        return gradient.sign() if self.norm == "linf" else gradient / max(root_mean_square(gradient), _TINY)
+
+    def noise(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a uniform draw from the ball around zero, in the volume's unit, alike on every device.
+
+        In many dimensions nearly all of an ``l2`` ball lies at its surface: the draw has norm epsilon.
+        """
+        if self.norm == "linf":
+            return self.epsilon * (torch.rand(clean.shape, generator=generator) * 2 - 1).to(clean)
+        normal = torch.randn(clean.shape, generator=generator)
+        return (self.epsilon * self.steepest(normal)).to(clean)
+
     def distance(self, candidate: Tensor, clean: Tensor) -> float:
         """Return the norm of the perturbation, in ``unit``."""
-        return float((candidate.double() - self.origin(clean).double()).abs().max())
+        change = candidate.double() - self.origin(clean).double()
+        return float(change.abs().max()) if self.norm == "linf" else root_mean_square(change)
 
-    def verify(self, candidate: Tensor, clean: Tensor) -> float:
+    def verify(self, candidate: Tensor, clean: Tensor, *, bounded: bool = True) -> float:
         """Check that a volume is allowed and return its distance in ``unit``.
+
+        Parameters
+        ----------
+        candidate, clean : Tensor
+            Same shape, in the volume's unit.
+        bounded : bool
+            Whether epsilon is checked; without, only what any volume has to keep to.
 
         Raises
         ------
@@ -107,14 +151,14 @@ class ThreatModel:
         distance = self.distance(candidate, clean)
         # float32 holds 240 HU to 1.5e-5, so an exact bound cannot be asked of a stored sum.
         tolerance = 1e-4 * max(1.0, self.epsilon)
-        if distance > self.epsilon + tolerance:
+        if bounded and distance > self.epsilon + tolerance:
             raise InputError(f"perturbation of {distance:g} {self.unit} exceeds epsilon {self.epsilon:g} {self.unit}")
         if self.valid is not None:
             low, high = float(candidate.min()), float(candidate.max())
             if low < self.valid[0] - tolerance or high > self.valid[1] + tolerance:
                 raise InputError(
                     f"adversarial values [{low:g}, {high:g}] leave the valid range "
-                    f"[{self.valid[0]:g}, {self.valid[1]:g}] {self.unit}"
+                    f"[{self.valid[0]:g}, {self.valid[1]:g}] {self.volume_unit}"
                 )
         return distance
 
@@ -129,5 +173,10 @@ class ThreatModel:
         }
 
     def __str__(self) -> str:
-        span = "" if self.valid is None else f", valid [{self.valid[0]:g}, {self.valid[1]:g}] {self.unit}"
+        span = "" if self.valid is None else f", valid [{self.valid[0]:g}, {self.valid[1]:g}] {self.volume_unit}"
         return f"{self.norm} epsilon {self.epsilon:g} {self.unit} a voxel{span}, {self.storage}"
+
+
+def root_mean_square(change: Tensor) -> float:
+    """Return the root of the mean square over voxels."""
+    return float(change.double().square().mean().sqrt())

@@ -48,7 +48,7 @@ def test_benchmark_cards_name_what_there_is(name) -> None:
         ('loss = "ce"', 'loss = "hinge"', "unknown loss 'hinge'"),
         ("steps = 5", "steps = = 5", "is not valid TOML"),
         ('name = "ifgsm"', 'name = "other"', "name and file must agree"),
-        ('algorithm = "sign_ascent"', 'algorithm = "magic"', "sign_ascent"),
+        ('algorithm = "gradient_ascent"', 'algorithm = "magic"', "gradient_ascent"),
     ],
 )
 def test_mistakes_in_an_attack_card(tmp_path, old, new, message) -> None:

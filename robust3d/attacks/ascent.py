@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Projected gradient ascent: FGSM (Eq. 6), I-FGSM (Eq. 7), PGD, and with other losses and updates SegPGD to DAG."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor
+
+from robust3d.attacks.attack import Adversarial, Attempt
+from robust3d.attacks.objective import GradientAttack, Search
+from robust3d.attacks.updates import UPDATES, UpdateName
+from robust3d.foundation.errors import InputError
+from robust3d.segment.pipeline import Pipeline
+from robust3d.threat.model import ThreatModel
+from robust3d.volume.volume import Volume
+
+
+class GradientAscent(GradientAttack):
+    """X_{k+1} = project(X_k + step direction(grad L(X_k))).
+
+    Parameters
+    ----------
+    steps : int
+        Number of steps N.
+    step_size : float or None
+        Step alpha in ``step_unit``, whatever epsilon is.
+    step_unit : str or None
+        Unit of ``step_size``; the threat model must have the same.
+    relative_step : float or None
+        Step as a fraction of epsilon; give this or ``step_size``.
+    start : str
+        ``"clean"``, or ``"uniform"`` in the epsilon-ball.
+    restarts : int
+        Independent starts, of which the one with the lowest DSC counts.
+    update : str
+        ``"steepest"`` (the sign for ``linf``), ``"momentum"`` (MI-FGSM), ``"nesterov"`` (NI-FGSM), ``"amsgrad"``,
+        ``"max_normalised"`` (DAG).
+    decay : float
+        Decay mu of the accumulated gradient of the two momentum rules.
+    iterate : str
+        ``"last"``, or ``"best"``: lowest DSC of the stitched prediction among the iterates checked.
+    check_every : int or None
+        Steps between two such checks, 1 by default; the last iterate is always checked.
+    """
+
+    algorithm: Literal["gradient_ascent"] = "gradient_ascent"
+    steps: PositiveInt
+    step_size: PositiveFloat | None = None
+    step_unit: str | None = None
+    relative_step: PositiveFloat | None = None
+    start: Literal["clean", "uniform"] = "clean"
+    restarts: PositiveInt = 1
+    update: UpdateName = "steepest"
+    decay: NonNegativeFloat | None = None
+    iterate: Literal["last", "best"] = "last"
+    check_every: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.step_size is None) == (self.relative_step is None):
+            raise InputError(f"attack {self.name}: give either step_size with step_unit, or relative_step")
+        if self.step_size is not None and self.step_unit is None:
+            raise InputError(f"attack {self.name}: step_size {self.step_size:g} has no unit; add step_unit")
+        if self.relative_step is not None and self.step_unit is not None:
+            raise InputError(f"attack {self.name}: relative_step is a fraction of epsilon; leave step_unit out")
+        if self.restarts > 1 and self.start == "clean":
+            raise InputError(f"attack {self.name}: restarts from the clean volume are all alike; use start = 'uniform'")
+        if self.check_every is not None and self.iterate == "last":
+            raise InputError(f"attack {self.name}: check_every has no effect with iterate = 'last'; leave it out")
+        if (self.decay is None) == (self.update in ("momentum", "nesterov")):
+            raise InputError(
+                f"attack {self.name}: updates 'momentum' and 'nesterov' need a decay, the others have none"
+            )
+        return self
+
+    def check(self, classes: int, threat: ThreatModel) -> None:
+        """Refuse a step in another unit than the threat model's, and a loss that the classes do not allow."""
+        super().check(classes, threat)
+        if self.step_size is not None and self.step_unit != threat.unit:
+            raise InputError(
+                f"attack {self.name} steps in {self.step_unit} and the threat model is in {threat.unit}; "
+                "give relative_step instead, or another threat model"
+            )
+
+    def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
+        """Attack one labelled case.
+
+        Raises
+        ------
+        InputError
+            If the step's unit is not the threat's, or the case has no label.
+        """
+        self.check(pipeline.classes, threat)
+        attempt = Attempt(pipeline, volume, threat, seed)
+        search = Search(attempt, self)
+        candidate = attempt.clean
+        every = self.check_every or 1
+        for restart in range(self.restarts):
+            candidate = self._first(attempt, restart)
+            update = UPDATES[self.update](threat, self.decay or 0.0)
+            for number in range(self.steps):
+                step = self.step_size if self.step_size is not None else (self.relative_step or 0.0) * threat.epsilon
+                _, gradient = search.climb(update.ahead(candidate, step), number / self.steps)
+                candidate = threat.project(candidate + step * update.direction(gradient), attempt.clean)
+                if self.iterate == "best" and (number + 1) % every == 0 and number + 1 < self.steps:
+                    search.consider(candidate)
+            if self.iterate == "best" or self.restarts > 1:
+                search.consider(candidate)
+        chosen = candidate if self.iterate == "last" and self.restarts == 1 else search.best
+        return search.result(chosen)
+
+    def _first(self, attempt: Attempt, restart: int) -> Tensor:
+        threat, clean = attempt.threat, attempt.clean
+        start = threat.origin(clean)
+        if self.start == "uniform":
+            start = start + threat.noise(clean, attempt.generator(restart))
+        return threat.project(start, clean)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Goals of targeted attacks: the label map that the attacker wants to be predicted, and how near a mask comes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, PositiveInt
+from scipy import ndimage
+
+from robust3d.foundation.cards import Card
+from robust3d.foundation.errors import InputError
+from robust3d.metrics.counts import foreground_dsc
+from robust3d.volume.volume import Volume
+
+
+class GoalBase(Card, ABC):
+    """A label map to reach, made from the case."""
+
+    @abstractmethod
+    def label(self, volume: Volume) -> NDArray[np.uint8]:
+        """Return the map, shape of the volume."""
+
+    def score(self, mask: NDArray[Any], volume: Volume, classes: int) -> float:
+        """Return how far a prediction is from the goal, from 0 (reached) to 1: 1 - DSC with the map."""
+        return 1.0 - foreground_dsc(mask, self.label(volume), classes)
+
+    def figures(self, mask: NDArray[Any], volume: Volume, classes: int) -> dict[str, float]:
+        """Return ``target_dsc``: mean foreground DSC of a prediction with the map, from 0 to 1."""
+        return {"target_dsc": foreground_dsc(mask, self.label(volume), classes)}
+
+
+class Erase(GoalBase):
+    """The organ becomes background.
+
+    Parameters
+    ----------
+    class_index : int or None
+        Class to erase; all of the foreground by default.
+    """
+
+    kind: Literal["erase"]
+    class_index: PositiveInt | None = None
+
+    def label(self, volume: Volume) -> NDArray[np.uint8]:
+        """Return the label without the organ."""
+        label = volume.known_label()
+        erased = label > 0 if self.class_index is None else label == self.class_index
+        return np.where(erased, np.uint8(0), label)
+
+    def score(self, mask: NDArray[Any], volume: Volume, classes: int) -> float:
+        """Return the DSC with the truth that is left; the DSC with an empty map could only be 0 or 1."""
+        return foreground_dsc(mask, volume.known_label(), classes)
+
+
+class Hallucinate(GoalBase):
+    """The organ appears in a ball, and only there.
+
+    Parameters
+    ----------
+    centre : (float, float, float)
+        Centre of the ball as a fraction of the volume along each axis.
+    radius : float
+        In mm.
+    class_index : int
+        Class to appear.
+    """
+
+    kind: Literal["hallucinate"]
+    centre: tuple[float, float, float]
+    radius: PositiveFloat
+    class_index: PositiveInt = 1
+
+    def label(self, volume: Volume) -> NDArray[np.uint8]:
+        """Return the ball without the voxels where the organ truly is.
+
+        Raises
+        ------
+        InputError
+            If no voxel is left.
+        """
+        axes = [
+            ((np.arange(length) - place * (length - 1)) * step) ** 2
+            for length, place, step in zip(volume.shape, self.centre, volume.spacing, strict=True)
+        ]
+        square = axes[0][:, None, None] + axes[1][:, None] + axes[2]
+        ball = (square <= self.radius**2) & (volume.known_label() != self.class_index)
+        if not ball.any():
+            raise InputError(
+                f"case {volume.name}: the ball of {self.radius:g} mm at {self.centre} holds no voxel outside class "
+                f"{self.class_index}; move it or make it larger"
+            )
+        return np.where(ball, np.uint8(self.class_index), np.uint8(0))
+
+
+class Shift(GoalBase):
+    """The label moves.
+
+    Parameters
+    ----------
+    offset : (float, float, float)
+        Along each axis of the volume, in mm; rounded to whole voxels.
+    """
+
+    kind: Literal["shift"]
+    offset: tuple[float, float, float]
+
+    def label(self, volume: Volume) -> NDArray[np.uint8]:
+        """Return the moved label; what leaves the volume is lost."""
+        voxels = [round(move / step) for move, step in zip(self.offset, volume.spacing, strict=True)]
+        return np.asarray(ndimage.shift(volume.known_label(), voxels, order=0, mode="constant", cval=0), np.uint8)
+
+
+Goal = Annotated[Erase | Hallucinate | Shift, Field(discriminator="kind")]

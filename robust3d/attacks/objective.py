@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objective: what a gradient attack climbs, and the score by which its iterates compare."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from pydantic import field_validator, model_validator
+from torch import Tensor
+
+from robust3d.attacks.attack import Adversarial, Attack, Attempt
+from robust3d.attacks.goals import Goal
+from robust3d.foundation.errors import InputError
+from robust3d.losses.registry import check_classes, find_loss
+from robust3d.segment.pipeline import Mode, Target, Windows
+from robust3d.threat.model import ThreatModel
+
+
+class GradientAttack(Attack):
+    """Attack that follows the loss gradient of the whole volume.
+
+    Parameters
+    ----------
+    loss, gradient, windows, target : str
+        Passed to :meth:`Pipeline.loss_gradient`.
+    goal : Goal or None
+        Label map to reach: the loss with it is descended. Without, the loss with the truth is climbed.
+    """
+
+    loss: str = "ce"
+    gradient: Mode = "window_mean"
+    windows: Windows = "all"
+    target: Target = "c2f"
+    goal: Goal | None = None
+
+    @field_validator("loss")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        find_loss(name)
+        return name
+
+    @model_validator(mode="after")
+    def _windows_fit_goal(self) -> Self:
+        if self.goal is not None and self.windows != "all":
+            raise InputError(f"attack {self.name}: a goal needs windows = 'all', since it may lie where no organ is")
+        return self
+
+    def check(self, classes: int, threat: ThreatModel) -> None:
+        """Refuse a loss that is not defined for the model's number of classes."""
+        check_classes(self.loss, classes)
+
+
+class Search:
+    """A gradient attack on one case while it runs.
+
+    Parameters
+    ----------
+    attempt : Attempt
+        The case, with costs so far.
+    attack : GradientAttack
+        Its objective.
+    """
+
+    def __init__(self, attempt: Attempt, attack: GradientAttack) -> None:
+        self.attempt = attempt
+        self.attack = attack
+        self.best, self.lowest = attempt.threat.project(attempt.clean, attempt.clean), float("inf")
+        self._label = attempt.label
+        if attack.goal is not None:
+            self._label = torch.from_numpy(attack.goal.label(attempt.volume)).to(attempt.label.device)
+
+    def climb(self, candidate: Tensor, progress: float = 0.0) -> tuple[float, Tensor]:
+        """Return the value that the attacker wants high and its gradient.
+
+        Parameters
+        ----------
+        candidate : Tensor, shape (D1, D2, D3)
+            Where.
+        progress : float
+            (t - 1) / T in step t of T, for losses with a schedule.
+        """
+        attack = self.attack
+        value, gradient = self.attempt.loss_gradient(
+            candidate,
+            self._label,
+            loss=find_loss(attack.loss, progress),
+            mode=attack.gradient,
+            windows=attack.windows,
+            target=attack.target,
+        )
+        return (value, gradient) if attack.goal is None else (-value, -gradient)
+
+    def consider(self, candidate: Tensor) -> None:
+        """Keep ``candidate`` if it is the best so far by the DSC of the deployed prediction; costs a query."""
+        mask = self.attempt.predict(candidate)
+        volume, classes, goal = self.attempt.volume, self.attempt.pipeline.classes, self.attack.goal
+        score = self.attempt.dsc(mask) if goal is None else goal.score(mask, volume, classes)
+        if score < self.lowest:
+            self.best, self.lowest = candidate, score
+
+    def result(self, candidate: Tensor) -> Adversarial:
+        """Wrap up; with a goal, one more query tells the DSC with it."""
+        goal, attempt = self.attack.goal, self.attempt
+        if goal is None:
+            return attempt.result(candidate)
+        figures = goal.figures(attempt.predict(candidate), attempt.volume, attempt.pipeline.classes)
+        return attempt.result(candidate, details=figures)
