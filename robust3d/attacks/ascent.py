@@ -75,6 +75,13 @@ class GradientAscent(GradientAttack):
             )
         return self
 
+    @property
+    def cost(self) -> str:
+        """What one case costs, for listings."""
+        total = self.restarts * self.steps
+        checks = -(-self.steps // (self.check_every or 1)) if self.iterate == "best" else int(self.restarts > 1)
+        return f"{total} gradients" + (f", {self.restarts * checks} predictions" if checks else "")
+
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a step in another unit than the threat model's, and a loss that the classes do not allow."""
         super().check(classes, threat)

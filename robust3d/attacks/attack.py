@@ -16,6 +16,7 @@ from torch import Tensor
 
 from robust3d.foundation.cards import Card
 from robust3d.foundation.digest import mix_seed
+from robust3d.foundation.errors import InputError
 from robust3d.metrics.counts import foreground_dsc
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
@@ -60,6 +61,9 @@ class Attack(Card, ABC):
     bounded: ClassVar[bool] = True
     """Whether the perturbation keeps to the threat model's epsilon; an unbounded one never counts as worst case."""
 
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    """Norms of threat models that it serves."""
+
     name: str
     title: str = ""
 
@@ -67,14 +71,36 @@ class Attack(Card, ABC):
         """Return JSON-ready hyperparameters."""
         return self.model_dump(mode="json", exclude={"title"})
 
+    @property
+    def objective(self) -> str:
+        """What is optimised, for listings."""
+        return "none"
+
+    @property
+    def cost(self) -> str:
+        """What one case costs in whole-volume gradients and predictions, for listings."""
+        return "nothing"
+
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse, before any computing, a model or threat model that the attack cannot serve.
+
+        Parameters
+        ----------
+        classes : int
+            Of the model, background included.
+        threat : ThreatModel
+            Allowed perturbations.
 
         Raises
         ------
         InputError
             With the alternative.
         """
+        if threat.norm not in self.norms:
+            raise InputError(
+                f"attack {self.name} is defined for norm {' or '.join(self.norms)} and the threat model has "
+                f"{threat.norm}; choose another attack ('robust3d attacks' shows the norms of each)"
+            )
 
     @abstractmethod
     def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
@@ -122,6 +148,12 @@ class Attempt:
         self.trace.append(value)
         self.gradients += 1
         return value, gradient
+
+    def add_cost(self, result: Adversarial) -> None:
+        """Take over what another attack spent on this case."""
+        self.trace += result.trace
+        self.gradients += result.gradients
+        self.queries += result.queries
 
     def predict(self, candidate: Tensor) -> NDArray[np.uint8]:
         """Return the mask of the deployed pipeline, statistics recomputed; records a query."""

@@ -7,14 +7,37 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from robust3d.attacks.adapters.art import ArtAttack
+from robust3d.attacks.adapters.torchattacks import TorchattacksAttack
+from robust3d.attacks.apgd import APGD
 from robust3d.attacks.ascent import GradientAscent
 from robust3d.attacks.attack import Attack
 from robust3d.attacks.controls import Identity, RandomSign
+from robust3d.attacks.corruption import Corruption
+from robust3d.attacks.ensemble import SEA3D
+from robust3d.attacks.minimal import MinimalNorm
+from robust3d.attacks.square import Square
+from robust3d.attacks.universal import Universal
+from robust3d.attacks.vafa import VAFA
 from robust3d.foundation.cards import Card, Reference, check_card, read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 
-AnyAttack = Annotated[GradientAscent | RandomSign | Identity, Field(discriminator="algorithm")]
+AnyAttack = Annotated[
+    GradientAscent
+    | APGD
+    | SEA3D
+    | MinimalNorm
+    | Square
+    | Universal
+    | VAFA
+    | Corruption
+    | TorchattacksAttack
+    | ArtAttack
+    | RandomSign
+    | Identity,
+    Field(discriminator="algorithm"),
+]
 
 
 class AttackCard(Card):

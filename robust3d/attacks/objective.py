@@ -46,8 +46,15 @@ class GradientAttack(Attack):
             raise InputError(f"attack {self.name}: a goal needs windows = 'all', since it may lie where no organ is")
         return self
 
+    @property
+    def objective(self) -> str:
+        """What is optimised, for listings."""
+        aim = "" if self.goal is None else f", goal {self.goal.kind}"
+        return f"{self.loss}, {self.gradient}, {self.target}{aim}"
+
     def check(self, classes: int, threat: ThreatModel) -> None:
-        """Refuse a loss that is not defined for the model's number of classes."""
+        """Refuse a norm, and a loss that is not defined for the model's number of classes."""
+        super().check(classes, threat)
         check_classes(self.loss, classes)
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -40,16 +40,16 @@ class BenchmarkData(Card):
 class ThreatCard(Card):
     """The threat model of the benchmark."""
 
-    norm: Literal["linf"] = "linf"
+    norm: Literal["linf", "l2"] = "linf"
     epsilon: NonNegativeFloat
     unit: str
     valid: tuple[float, float] | None = None
     storage: Literal["float32", "int16"] = "float32"
 
-    def build(self, epsilon: float | None = None) -> ThreatModel:
-        """Return the threat model, with another epsilon if given."""
-        settings = self.model_dump() | ({} if epsilon is None else {"epsilon": epsilon})
-        return ThreatModel(**settings)
+    def build(self, **changes: Any) -> ThreatModel:
+        """Return the threat model, with other settings where they are given and not ``None``."""
+        given = {key: value for key, value in changes.items() if value is not None}
+        return ThreatModel(**(self.model_dump() | given))
 
 
 class BenchmarkCard(Card):

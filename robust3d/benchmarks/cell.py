@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -14,12 +16,13 @@ import torch
 from robust3d.attacks.attack import Adversarial, Attack
 from robust3d.foundation.digest import digest_json
 from robust3d.metrics.counts import Counts, count
+from robust3d.segment.cost import counting
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.prediction import Prediction
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of a cell's content; part of its identity."""
 
 CLEAN = "clean"
@@ -76,19 +79,25 @@ class Cell:
 
         ``dsc`` is the mean over foreground classes, from 0 to 1; ``tp`` to ``tn`` are sums over these classes
         in voxels; ``linf`` is the largest change of a voxel from the clean volume clipped to the valid range, in the
-        threat's unit; ``seconds`` is wall time of attack and prediction.
+        volume's unit, ``distance`` the threat model's norm of the change, in its unit; ``forward_windows`` and
+        ``gradient_windows`` are those that went through the network in attack and evaluation; ``seconds`` is wall
+        time and ``peak_memory_mb`` the process's largest resident memory so far (on a GPU, the largest allocation).
         """
         began = time.perf_counter()
-        adversarial = None if self.attack is None else self.attack(pipeline, volume, self.threat, self.seed)
-        attacked = volume if adversarial is None else adversarial.volume
-        prediction = pipeline.predict(attacked.image)
+        with counting() as windows:
+            adversarial = None if self.attack is None else self.attack(pipeline, volume, self.threat, self.seed)
+            attacked = volume if adversarial is None else adversarial.volume
+            prediction = pipeline.predict(attacked.image)
         return {
             "schema": SCHEMA,
             **self.names,
             "seed": self.seed,
+            "bounded": self.attack is None or self.attack.bounded,
             "threat": self.threat.settings(),
             **_figures(prediction, volume, pipeline.classes),
-            **_cost(adversarial),
+            **self._cost(adversarial, volume),
+            **asdict(windows),
+            "peak_memory_mb": _peak_memory(pipeline.device),
             "seconds": round(time.perf_counter() - began, 3),
             "model_sha256": pipeline.weights_sha256,
             "volume_sha256": volume.sha256,
@@ -98,6 +107,19 @@ class Cell:
             },
             "environment": _environment(pipeline),
             "cell": self.key(pipeline, volume.sha256),
+        }
+
+    def _cost(self, adversarial: Adversarial | None, volume: Volume) -> dict[str, Any]:
+        if adversarial is None:
+            return {"linf": 0.0, "distance": 0.0, "gradients": 0, "queries": 0, "trace": [], "details": {}}
+        clean = volume.image if self.threat.valid is None else volume.image.clip(*self.threat.valid)
+        return {
+            "linf": float(np.abs(adversarial.volume.image.astype(np.float64) - clean).max()),
+            "distance": adversarial.distance,
+            "gradients": adversarial.gradients,
+            "queries": adversarial.queries,
+            "trace": list(adversarial.trace),
+            "details": dict(adversarial.details),
         }
 
 
@@ -121,15 +143,13 @@ def _figures(prediction: Prediction, volume: Volume, classes: int) -> dict[str, 
     }
 
 
-def _cost(adversarial: Adversarial | None) -> dict[str, Any]:
-    if adversarial is None:
-        return {"linf": 0.0, "gradients": 0, "queries": 0, "trace": []}
-    return {
-        "linf": adversarial.distance,
-        "gradients": adversarial.gradients,
-        "queries": adversarial.queries,
-        "trace": list(adversarial.trace),
-    }
+def _peak_memory(device: torch.device) -> int:
+    """Return megabytes: the largest allocation on a GPU, else the largest resident memory of the process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) // 1_000_000
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kibibytes, macOS bytes.
+    return peak * (1 if sys.platform == "darwin" else 1024) // 1_000_000
 
 
 def _environment(pipeline: Pipeline) -> dict[str, Any]:

@@ -19,8 +19,8 @@ DEFINITIONS = {
     "clean_std": "standard deviation over cases of the clean DSC, points",
     "clean_min": "lowest clean DSC, percent",
     "clean_max": "highest clean DSC, percent",
-    "worst_dsc": "mean over cases of the lowest DSC that any attack of the row reaches on the case, percent",
-    "drop": "clean mean minus the lowest attacked mean, points",
+    "worst_dsc": "mean over cases of the lowest DSC that any attack within epsilon reaches on the case, percent",
+    "drop": "clean mean minus the lowest mean under an attack within epsilon, points",
     "drop_ci_low": "lower end of the paired bootstrap 95% interval of the drop, points",
     "drop_ci_high": "upper end of the paired bootstrap 95% interval of the drop, points",
 }
@@ -42,12 +42,14 @@ def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attack
     InputError
         If a model has no complete case: clean and all attacks measured.
     """
+    unbounded = {record["attack"] for record in records if not record["bounded"]}
     rows = []
     for model in models:
         table = _complete(records, model, attacks)
         clean = summarise(table[CLEAN].tolist())
         means = {attack: float(table[attack].mean()) for attack in attacks}
-        strongest = min(means, key=lambda attack: means[attack])
+        bounded = [attack for attack in attacks if attack not in unbounded] or list(attacks)
+        strongest = min(bounded, key=lambda attack: means[attack])
         drop = paired_drop(table[CLEAN].tolist(), table[strongest].tolist())
         rows.append(
             {
@@ -58,7 +60,7 @@ def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attack
                 "clean_min": clean.min,
                 "clean_max": clean.max,
                 **{f"{attack}_dsc": mean for attack, mean in means.items()},
-                "worst_dsc": float(table[list(attacks)].min(axis=1).mean()),
+                "worst_dsc": float(table[bounded].min(axis=1).mean()),
                 "drop": drop.mean,
                 "drop_ci_low": drop.low,
                 "drop_ci_high": drop.high,

@@ -11,7 +11,9 @@ from robust3d.attacks.attack import Attack
 from robust3d.benchmarks.cell import CLEAN, Cell
 from robust3d.benchmarks.store import Store
 from robust3d.data.dataset import Dataset
+from robust3d.foundation.digest import digest_json
 from robust3d.foundation.errors import InputError
+from robust3d.foundation.memory import is_out_of_memory
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
@@ -65,16 +67,27 @@ class Benchmark:
     def run(self, store: Store, report: Report) -> list[dict[str, Any]]:
         """Measure what is missing and return all finished cells in the order of the plan.
 
-        A cell that fails is recorded with its reason, and the others go on.
+        A cell that fails, for its data or for want of memory, is recorded with its reason, and the others go on.
+
+        Raises
+        ------
+        InputError
+            Before anything is computed: a model that cannot be loaded, or an attack that cannot serve it.
         """
         self._check_names()
+        self._check_attacks()
         records: list[dict[str, Any]] = []
         for model in self.models:
             pipeline = self.load(model)
             loaded: Volume | None = None
             for cell in self.plan(model):
-                if loaded is None or loaded.name != cell.case:
-                    loaded = self._load(cell.case)
+                try:
+                    if loaded is None or loaded.name != cell.case:
+                        loaded = self._load(cell.case)
+                except InputError as error:
+                    store.fail(digest_json(cell.names), cell.names, str(error))
+                    report(cell, None, False)
+                    continue
                 record, stored = self._cell(cell, pipeline, loaded, store)
                 if record is not None:
                     # A clean cell serves every threat model and seed; the row tells those of this run.
@@ -92,6 +105,11 @@ class Benchmark:
         except InputError as error:
             store.fail(key, cell.names, str(error))
             return None, False
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            store.fail(key, cell.names, f"out of memory on {pipeline.device}: use smaller windows or another device")
+            return None, False
         store.put(key, record)
         return record, False
 
@@ -101,6 +119,13 @@ class Benchmark:
         if owner != name:
             raise InputError(f"cases {owner} and {name} hold the same volume and label; leave one of them out")
         return volume
+
+    def _check_attacks(self) -> None:
+        """Load every model once and refuse, before anything is computed, what an attack cannot serve."""
+        for model in self.models:
+            classes = self.load(model).classes
+            for attack in self.attacks:
+                attack.check(classes, self.threat)
 
     def _check_names(self) -> None:
         attacks: Mapping[str, list[str]] = {"model": list(self.models), "attack": [one.name for one in self.attacks]}

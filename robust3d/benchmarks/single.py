@@ -29,7 +29,8 @@ class FileAttack:
     ----------
     figures : dict
         Content of ``result.json``: ``dsc_clean`` and ``dsc_adversarial`` from 0 to 1 (mean over foreground
-        classes), ``linf`` in the threat's unit from the clean volume clipped to the valid range.
+        classes), ``linf`` in the volume's unit and ``distance`` in the threat's, both from the clean volume clipped to
+        the valid range, ``details`` of the attack's own.
     adversarial : Volume
         The saved volume, read back.
     masks : (ndarray, ndarray)
@@ -51,7 +52,8 @@ def attack_file(
     path = out / "adversarial.nii.gz"
     adversarial.volume.save(path)
     saved = read_volume(path)
-    distance = threat.verify(torch.from_numpy(saved.image), torch.from_numpy(case.image))
+    stored, given = torch.from_numpy(saved.image), torch.from_numpy(case.image)
+    distance = threat.verify(stored, given, bounded=attack.bounded)
     prediction = pipeline.predict(saved.image)
     save_label(clean.mask, case, out / "prediction_clean.nii.gz")
     save_label(prediction.mask, case, out / "prediction_adversarial.nii.gz")
@@ -63,7 +65,9 @@ def attack_file(
         "seed": seed,
         "dsc_clean": foreground_dsc(clean.mask, label, pipeline.classes),
         "dsc_adversarial": foreground_dsc(prediction.mask, label, pipeline.classes),
-        "linf": distance,
+        "linf": float((stored.double() - threat.origin(given).double()).abs().max()),
+        "distance": distance,
+        "details": dict(adversarial.details),
         "stored_as": saved.storage.dtype,
         "gradients": adversarial.gradients,
         "queries": adversarial.queries,

@@ -21,6 +21,7 @@ def attack(
     out: Out,
     epsilon: float,
     unit: str = "HU",
+    norm: Literal["linf", "l2"] = "linf",
     valid: Annotated[tuple[float, float], Parameter(negative=())] = (-100.0, 240.0),
     storage: Literal["float32", "int16"] = "float32",
     seed: int = 0,
@@ -42,9 +43,11 @@ def attack(
     attack
         Name of an attack.
     epsilon
-        Bound of the largest change of a voxel, in --unit.
+        Bound of the perturbation's norm, in --unit.
     unit
-        Unit of epsilon, valid and the image: HU, or intensity for volumes without a physical unit.
+        Unit of epsilon: HU, or intensity for volumes without a physical unit; for the norm l2, RMS HU or RMS intensity.
+    norm
+        linf: the largest change of a voxel. l2: the root of the mean square change of a voxel.
     valid
         Lowest and highest value that the adversarial volume may hold; the clean volume is clipped to it first.
     storage
@@ -65,9 +68,10 @@ def attack(
 
     keep_freed_memory()
     collections = Collections.open(collection)
-    threat = ThreatModel(norm="linf", epsilon=epsilon, unit=unit, valid=valid, storage=storage)
+    threat = ThreatModel(norm=norm, epsilon=epsilon, unit=unit, valid=valid, storage=storage)
     chosen = load_attack(attack, collections=collections)
     pipeline = load_model(model, device=device, collections=collections)
+    chosen.check(pipeline.classes, threat)
     case = read_volume(image, label, classes=range(pipeline.classes))
     result = attack_file(pipeline, case, chosen, threat, seed=seed, out=out)
     before, after = (100 * result.figures[key] for key in ("dsc_clean", "dsc_adversarial"))

@@ -42,6 +42,6 @@ def phantom(
     dataset = PhantomDataset(split, cases, shape, spacing, cyst)
     labels = {"background": 0, "pancreas": 1} | ({"cyst": 2} if cyst else {})
     with progress_bar("cases") as bar:
-        volumes = bar.track((dataset.load(name) for name in dataset.names), total=cases, description="phantom")
-        write_folder(volumes, out, name="PhantomPancreas", labels=labels)
+        task = bar.add_task("phantom", total=cases)
+        write_folder(dataset, out, name="PhantomPancreas", labels=labels, report=lambda _: bar.advance(task))
     Console(highlight=False).print(f"wrote {cases} cases to {out}", markup=False)

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from robust3d.cli.options import Collection
+from robust3d.foundation.errors import InputError
+
+Row = Sequence[str]
 
 
 def models(*, collection: Collection = ()) -> None:
@@ -18,14 +21,14 @@ def models(*, collection: Collection = ()) -> None:
     from robust3d.foundation.collections import Collections
     from robust3d.zoo.card import ModelCard
 
-    rows = []
-    for name, path in Collections.open(collection).entries("zoo").items():
-        card = read_card(path, ModelCard)
+    entries = Collections.open(collection).entries("zoo")
+
+    def row(name: str) -> Row:
+        card = read_card(entries[name], ModelCard)
         stages = "coarse, fine" if card.fine else "coarse"
-        rows.append(
-            (name, f"{card.network.name}, width {card.network.width}", stages, card.model.defense, card.model.data)
-        )
-    _show("models", ("name", "network", "stages", "defense", "data"), rows)
+        return name, f"{card.network.name}, width {card.network.width}", stages, card.model.defense, card.model.data
+
+    _show("models", ("name", "network", "stages", "defense", "data"), entries, row)
 
 
 def attacks(*, collection: Collection = ()) -> None:
@@ -34,11 +37,12 @@ def attacks(*, collection: Collection = ()) -> None:
     from robust3d.foundation.collections import Collections
 
     collections = Collections.open(collection)
-    rows = []
-    for name in collections.entries("attacks"):
+
+    def row(name: str) -> Row:
         card = read_attack_card(name, collections)
-        rows.append((name, card.attack.title, card.reference.paper, card.reference.equation))
-    _show("attacks", ("name", "what it is", "paper", "equation"), rows)
+        return name, card.attack.title, card.reference.paper, card.reference.equation
+
+    _show("attacks", ("name", "what it is", "paper", "equation"), collections.entries("attacks"), row)
 
 
 def defenses(*, collection: Collection = ()) -> None:
@@ -47,13 +51,15 @@ def defenses(*, collection: Collection = ()) -> None:
     from robust3d.foundation.cards import read_card
     from robust3d.foundation.collections import Collections
 
-    rows = []
-    for name, path in Collections.open(collection).entries("defenses").items():
-        card = read_card(path, Recipe)
+    entries = Collections.open(collection).entries("defenses")
+
+    def row(name: str) -> Row:
+        card = read_card(entries[name], Recipe)
         stage = card.coarse
         scale = f"{stage.iterations:,} x {stage.batch} windows of {stage.window} voxels, width {card.network.width}"
-        rows.append((name, card.recipe.description, scale, card.reference.paper))
-    _show("training recipes", ("name", "what it is", "coarse stage", "paper"), rows)
+        return name, card.recipe.description, scale, card.reference.paper
+
+    _show("training recipes", ("name", "what it is", "coarse stage", "paper"), entries, row)
 
 
 def benchmarks(*, collection: Collection = ()) -> None:
@@ -62,20 +68,27 @@ def benchmarks(*, collection: Collection = ()) -> None:
     from robust3d.foundation.collections import Collections
 
     collections = Collections.open(collection)
-    rows = []
-    for name in collections.entries("benchmarks"):
+
+    def row(name: str) -> Row:
         card = read_benchmark_card(name, collections)
         about = card.benchmark
-        rows.append(
-            (name, ", ".join(about.models), ", ".join(about.attacks), str(card.data.cases), str(card.threat.build()))
-        )
-    _show("benchmarks", ("name", "models", "attacks", "cases", "threat model"), rows)
+        return name, ", ".join(about.models), ", ".join(about.attacks), str(card.data.cases), str(card.threat.build())
+
+    headings = ("name", "models", "attacks", "cases", "threat model")
+    _show("benchmarks", headings, collections.entries("benchmarks"), row)
 
 
-def _show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _show(title: str, headings: Row, names: Iterable[str], row: Callable[[str], Row]) -> None:
+    """Print a table of the entries whose card is right, then raise one error that tells of all others."""
     table = Table(title=title)
     for number, heading in enumerate(headings):
         table.add_column(heading, no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*map(Text, row))
+    broken: list[str] = []
+    for name in names:
+        try:
+            table.add_row(*map(Text, row(name)))
+        except InputError as error:
+            broken.append(str(error))
     Console().print(table)
+    if broken:
+        raise InputError("; ".join(broken))

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
 
 from robust3d.cli.options import Collection, Device, Out
+
+if TYPE_CHECKING:
+    from robust3d.segment.pipeline import Pipeline
 
 
 def run(
@@ -20,6 +23,7 @@ def run(
     attack: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     epsilon: float | None = None,
     seed: int | None = None,
+    storage: Literal["float32", "int16"] | None = None,
     data: Path | None = None,
     device: Device = "auto",
     collection: Collection = (),
@@ -33,15 +37,17 @@ def run(
     model
         Models instead of the card's; repeatable.
     attack
-        Attacks instead of the card's; repeatable.
+        Attacks instead of the card's; repeatable. ATTACK@MODEL is crafted on MODEL and evaluated on each (transfer).
     epsilon
         Epsilon instead of the card's, in the card's unit.
     seed
         Seed instead of the card's.
+    storage
+        What a perturbed volume can hold, instead of the card's: int16 lets attacks move in whole numbers only.
     data
         nnU-Net raw folder with the test cases, for cards that do not generate them.
     """
-    from robust3d.attacks.cards import load_attack
+    from robust3d.benchmarks.attacks import find_attack
     from robust3d.benchmarks.card import read_benchmark_card
     from robust3d.benchmarks.leaderboard import leaderboard
     from robust3d.benchmarks.run import Benchmark
@@ -57,14 +63,18 @@ def run(
     collections = Collections.open(collection)
     settings = read_benchmark_card(card, collections)
     about = settings.benchmark
+
+    def load(name: str) -> Pipeline:
+        return load_model(name, device=device, collections=collections)
+
     benchmark = Benchmark(
         name=about.name,
         models=model or about.models,
-        attacks=[load_attack(name, collections=collections) for name in attack or about.attacks],
+        attacks=[find_attack(name, load, collections) for name in attack or about.attacks],
         dataset=settings.dataset(None if data is None else str(data)),
-        threat=settings.threat.build(epsilon),
+        threat=settings.threat.build(epsilon=epsilon, storage=storage),
         seed=about.seed if seed is None else seed,
-        load=lambda name: load_model(name, device=device, collections=collections),
+        load=load,
     )
     store = Store(out)
     failures: list[str] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from robust3d.foundation.errors import InputError
@@ -58,8 +58,10 @@ def save_checkpoint(
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
+    # As bytes: safetensors' own writer would make a temporary file beside ours, which a kill would leave behind.
+    content = save(plain, metadata={"progress": json.dumps(asdict(progress))})
     with replacing(path) as temporary:
-        save_file(plain, temporary, metadata={"progress": json.dumps(asdict(progress))})
+        temporary.write_bytes(content)
 
 
 def load_checkpoint(

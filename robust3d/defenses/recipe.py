@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from robust3d.foundation.cards import Card, Reference
+from robust3d.networks.registry import count_auxiliary_heads
 from robust3d.segment.grid import parse_grid
 from robust3d.threat.model import ThreatModel
 
@@ -23,7 +24,7 @@ class DataSettings(Card):
     """Which cases train and validate.
 
     ``source = "phantom"`` generates them; ``"folder"`` reads an nnU-Net raw folder given by ``--data``,
-    whose first cases by name train and whose next ones validate.
+    whose first cases by name train and whose next ones validate; these have their own shape and spacing.
     """
 
     source: Literal["phantom", "folder"]
@@ -77,7 +78,7 @@ class StageSettings(Card):
     """``anywhere``: windows of the whole volume, a share of them centred on the organ; ``foreground``: every
     window lies over the bounding box of the organ."""
     centred: float = Field(default=0.0, ge=0, le=1)
-    """Share of the windows of ``anywhere`` that are centred on a foreground voxel."""
+    """Share of the windows of ``anywhere`` that are centred on a foreground voxel; 0 with ``foreground``."""
     augmentation: float = Field(default=1.0, ge=0, le=1)
     """Probability that a window is rotated by multiples of 90 degrees and flipped along the three axes."""
     start: str = "random"
@@ -87,6 +88,7 @@ class StageSettings(Card):
     power: float = Field(default=0.9, ge=0)
     weight_decay: float = Field(default=5e-4, ge=0)
     auxiliary_weights: tuple[float, ...] = (0.2, 0.4)
+    """One for each auxiliary head of the network."""
     validate_every: PositiveInt = 500
     validation_windows: PositiveInt = 64
     checkpoint_every: PositiveInt = 100
@@ -96,15 +98,17 @@ class DeploySettings(Card):
     """How the trained model slides over a volume; decides nothing about the weights."""
 
     coarse_grid: str
-    fine_grid: str
-    margin: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
+    fine_grid: str | None = None
+    """Given if and only if there is a fine stage, like ``margin``."""
+    margin: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = None
     """Padding of the box of the cascade, in voxels."""
     min_component: float = Field(default=0.0, ge=0, le=1)
 
     @field_validator("coarse_grid", "fine_grid")
     @classmethod
-    def _known(cls, text: str) -> str:
-        parse_grid(text)
+    def _known(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_grid(text)
         return text
 
 
@@ -127,7 +131,34 @@ class Recipe(Card):
     def _agree(self) -> Recipe:
         if self.coarse.start == "coarse":
             raise ValueError("coarse.start cannot be 'coarse'; only the fine stage can start from the coarse one")
+        self._check_effects()
         return self
+
+    def _check_effects(self) -> None:
+        """Refuse settings that were written but would change nothing."""
+        if self.data.source == "folder":
+            for key in ("shape", "spacing"):
+                if key in self.data.model_fields_set:
+                    raise ValueError(f"data.{key} has no effect with source 'folder', whose cases have their own")
+        for key in ("fine_grid", "margin"):
+            given = getattr(self.deploy, key) is not None
+            if given and self.fine is None:
+                raise ValueError(f"deploy.{key} has no effect without a section fine; leave it out or add the section")
+            if self.fine is not None and not given:
+                raise ValueError(f"key 'deploy.{key}' is missing, which the section fine needs")
+        heads = count_auxiliary_heads(self.network.name) if self.network.deep_supervision else 0
+        for name, stage in self.stages.items():
+            if stage.sampling == "foreground" and stage.centred:
+                raise ValueError(
+                    f"{name}.centred = {stage.centred:g} has no effect with sampling 'foreground'; leave it out or "
+                    "choose 'anywhere'"
+                )
+            weights = len(stage.auxiliary_weights)
+            if "auxiliary_weights" in stage.model_fields_set and weights != heads:
+                raise ValueError(
+                    f"{name}.auxiliary_weights holds {weights} weights and the network {self.network.name} of this "
+                    f"card has {heads} auxiliary heads; give one weight for each"
+                )
 
     @property
     def stages(self) -> dict[str, StageSettings]:

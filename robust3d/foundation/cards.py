@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -47,10 +48,20 @@ def read_card(path: Path, kind: type[CardT]) -> CardT:
 
 
 def check_card(content: dict[str, Any], kind: type[CardT], *, where: str) -> CardT:
-    """Turn parsed TOML into a card; see :func:`read_card`."""
+    """Turn parsed TOML into a card; see :func:`read_card`.
+
+    An array serves for a tuple and 10 for 10.0, but no text and no boolean for a number, nor the other way round.
+    """
+
+    def refuse(value: object) -> str:
+        raise InputError(
+            f"{where}: {value!r} is of type {type(value).__name__}; a card holds text, numbers, booleans, arrays and "
+            "tables"
+        )
+
     try:
-        # Not strict, since TOML has arrays for tuples and people write 10 for 10.0.
-        return kind.model_validate(content, strict=False)
+        # As JSON, since pydantic's strict rules for it are those wanted here; for Python objects they refuse arrays.
+        return kind.model_validate_json(json.dumps(content, default=refuse), strict=True)
     except ValidationError as error:
         raise InputError(f"{where}: {_sentence(error, kind)}") from error
 

@@ -7,7 +7,6 @@ and int64 labels ``(B, ...)`` where 255 means "ignore".
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import softmax
 
@@ -24,7 +23,7 @@ def balanced_cross_entropy(logits: Tensor, label: Tensor, wrong: float = 0.5) ->
 
     Gu et al., SegPGD (arXiv:2207.12391), Eq. 5; their ``wrong`` is lambda_t = (t - 1) / (2 T).
     """
-    weight = torch.where(correct(logits, label), 1.0 - wrong, wrong)
+    weight = wrong + (1.0 - 2.0 * wrong) * correct(logits, label).to(logits.dtype)
     return counted_mean(-weight * log_probability(logits, label), label)
 
 

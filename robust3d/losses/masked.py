@@ -29,8 +29,8 @@ def balanced_masked_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """
     counts = label != IGNORE
     sizes = (one_hot(known(label), logits.shape[1]) * counts.unsqueeze(-1)).flatten(0, -2).sum(dim=0)
-    weight = counts / sizes.clamp_min(1)[known(label)]
-    total = (-log_probability(logits, label) * correct(logits, label) * weight.to(logits.dtype)).sum()
+    weight = counts.to(logits.dtype) / sizes.clamp_min(1)[known(label)]
+    total = (-log_probability(logits, label) * correct(logits, label) * weight).sum()
     return total / (sizes > 0).sum().clamp_min(1)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robust3d.foundation.errors import InputError
+from robust3d.volume.labels import IGNORE
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def count(prediction: NDArray[Any], label: NDArray[Any], class_index: int = 1) -
     Parameters
     ----------
     prediction, label : ndarray of int, same shape
-        Class of each voxel.
+        Class of each voxel; where the label is 255, it does not count.
     class_index : int
         The class that counts as positive.
 
@@ -53,12 +54,13 @@ def count(prediction: NDArray[Any], label: NDArray[Any], class_index: int = 1) -
     """
     if prediction.shape != label.shape:
         raise InputError(f"prediction has shape {prediction.shape} and label {label.shape}; they must be equal")
-    positive = prediction == class_index
+    counts = label != IGNORE
+    positive = (prediction == class_index) & counts
     true = label == class_index
     tp = int(np.count_nonzero(positive & true))
     fp = int(np.count_nonzero(positive)) - tp
     fn = int(np.count_nonzero(true)) - tp
-    return Counts(tp, fp, fn, label.size - tp - fp - fn)
+    return Counts(tp, fp, fn, int(np.count_nonzero(counts)) - tp - fp - fn)
 
 
 def dsc(prediction: NDArray[Any], label: NDArray[Any], class_index: int = 1) -> float:

@@ -21,9 +21,25 @@ def build_network(name: str, **options: Any) -> nn.Module:
     InputError
         If the name or an option is unknown.
     """
-    if name not in NETWORKS:
-        raise InputError(f"unknown network {name!r}; {nearest(name, NETWORKS)}")
+    kind = _find(name)
     try:
-        return NETWORKS[name](**options)
+        return kind(**options)
     except TypeError as error:
         raise InputError(f"network {name!r} cannot be built from {options}: {error}") from error
+
+
+def count_auxiliary_heads(name: str) -> int:
+    """Return how many auxiliary heads a network has with deep supervision: its ``auxiliary_heads``, or 0.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown.
+    """
+    return int(getattr(_find(name), "auxiliary_heads", 0))
+
+
+def _find(name: str) -> type[nn.Module]:
+    if name not in NETWORKS:
+        raise InputError(f"unknown network {name!r}; {nearest(name, NETWORKS)}")
+    return NETWORKS[name]

@@ -32,6 +32,9 @@ class ResDSN(nn.Module):
     stride = 8
     """Window edges must be multiples of this many voxels (three poolings by two)."""
 
+    auxiliary_heads = 2
+    """Heads beside the main one with ``deep_supervision``."""
+
     def __init__(
         self,
         *,

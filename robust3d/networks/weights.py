@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from robust3d.foundation.digest import digest_file
@@ -16,14 +16,29 @@ from robust3d.foundation.files import replacing
 
 
 def save_weights(network: nn.Module, path: Path) -> str:
-    """Write half-precision weights without auxiliary heads atomically; return the file's SHA-256."""
+    """Write half-precision weights without auxiliary heads atomically; return the file's SHA-256.
+
+    Raises
+    ------
+    InputError
+        If a weight is not finite in half precision (names the tensor), or the file cannot be written.
+    """
     state = {
         name: (tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()).contiguous()
         for name, tensor in network.state_dict().items()
         if not name.startswith("aux")
     }
+    for name, tensor in state.items():
+        if not bool(torch.isfinite(tensor).all()):
+            largest = float(network.state_dict()[name].abs().max())
+            raise InputError(
+                f"tensor {name!r} holds {largest:g} and half precision ends at {torch.finfo(torch.float16).max:g}, so "
+                f"{path} cannot hold it; train with a lower learning rate or more weight decay"
+            )
+    # As bytes: safetensors' own writer would make a temporary file beside ours, which a kill would leave behind.
+    content = save(state)
     with replacing(path) as temporary:
-        save_file(state, temporary)
+        temporary.write_bytes(content)
     return digest_file(path)
 
 

@@ -58,6 +58,11 @@ class CoarseToFine:
         return self.coarse.classes
 
     @property
+    def stages(self) -> int:
+        """Two."""
+        return 2
+
+    @property
     def weights_sha256(self) -> str:
         """Hash of both stages' weights."""
         return digest_json([self.coarse.weights_sha256, self.fine.weights_sha256])
@@ -76,11 +81,11 @@ class CoarseToFine:
         return replace(self, coarse=self.coarse.frozen_at(image), fine=self.fine.frozen_at(image))
 
     def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
-        """Segment a raw volume; an empty coarse prediction is kept, with ``box = None``."""
+        """Segment a raw volume; an empty coarse prediction is kept, with ``box = None`` and ``coarse_empty``."""
         coarse = self.coarse.predict(image)
         box = self.box(coarse)
         if box is None:
-            return coarse
+            return replace(coarse, coarse_empty=True)
         fine = self.fine.frozen_at(image).predict(image[box])
         raw = np.zeros_like(coarse.raw)
         raw[box] = fine.raw
@@ -136,12 +141,18 @@ class CoarseToFine:
     def _fine_gradient(
         self, image: VolumeT, label: NDArray[Any] | Tensor, loss: str | Loss, mode: Mode, windows: Windows
     ) -> tuple[float, VolumeT]:
-        if not isinstance(image, Tensor):
-            image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
-        gradient = image * 0
+        gradient = _zeros_like(image)
         box = self.box(self.coarse.predict(image))
         if box is None:
             return 0.0, gradient
         fine = self.fine.frozen_at(image)
         value, gradient[box] = fine.loss_gradient(image[box], label[box], loss, mode, windows)
         return value, gradient
+
+
+def _zeros_like(image: VolumeT) -> VolumeT:
+    """Return zeros of the shape, device and precision of a gradient for ``image``, which may hold integers."""
+    if isinstance(image, Tensor):
+        double = image.dtype == torch.float64
+        return torch.zeros(image.shape, dtype=torch.float64 if double else torch.float32, device=image.device)
+    return np.zeros(image.shape, np.float64 if image.dtype == np.float64 else np.float32)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robust3d.foundation.errors import InputError, nearest
+from robust3d.segment.grid import Corner
 from robust3d.segment.network import Predictor, window_logits
 from robust3d.segment.windows import Weighting, WindowPlan, window_weights
 
@@ -54,11 +57,30 @@ class Fusion:
         winner = logits.argmax(dim=1, keepdim=True)
         return torch.zeros_like(logits).scatter_(1, winner, 1.0)
 
-    def logits(self, fused: Tensor) -> Tensor:
-        """Return logits of which the softmax is the fused prediction: F itself, or log F for probabilities."""
-        # The smallest normal number keeps -log F finite where a class has underflowed in every window (a logit gap
-        # beyond 87 in float32); such a voxel has no gradient left.
-        return fused if self.kind == "logits" else fused.clamp_min(torch.finfo(fused.dtype).tiny).log()
+    def log_output(self, logits: Tensor) -> Tensor:
+        """Return log h(z) for probabilities, and z itself for logits: what the exact gradient works with.
+
+        A probability underflows where its logit lies 87 below another's (float32); its logarithm does not.
+        """
+        return logits if self.kind == "logits" else torch.log_softmax(logits, dim=1)
+
+    def share(self, output: Tensor, fused: Tensor, weights: Tensor, coverage: Tensor) -> Tensor:
+        """Return the derivative of the fused logits by the ``log_output`` of one window.
+
+        Parameters
+        ----------
+        output : Tensor, shape (B, K, ...)
+            ``log_output`` of the windows.
+        fused : Tensor, same shape
+            Fused logits at the windows.
+        weights : Tensor, shape (...)
+            Weights w of a window.
+        coverage : Tensor, shape (B, 1, ...)
+            Sum S of the weights at the windows.
+        """
+        share = weights / coverage
+        # d log F / d log p = w p / (S F), at most 1.
+        return share if self.kind == "logits" else share * (output - fused).exp()
 
 
 @torch.no_grad()
@@ -85,11 +107,39 @@ def fuse(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, b
     """
     weights = fusion.weights(plan, volume)
     total: Tensor | None = None
-    for corners in plan.batches(batch):
-        logits = window_logits(network, plan.gather(volume, corners), dtype=volume.dtype)
+    for corners, logits in _predicted(plan, volume, network, batch):
         if total is None:
             total = volume.new_zeros((logits.shape[1], *plan.padded_shape))
         plan.add(total, corners, fusion.output(logits) * weights)
+    return _known(total).div_(plan.coverage(weights))
+
+
+@torch.no_grad()
+def fuse_logits(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, batch: int) -> Tensor:
+    """Return logits of which the softmax is the fused prediction: F itself for logits, log F for probabilities.
+
+    log F is summed as a logarithm, so that it is finite and exact however small F is. Parameters and shape as for
+    :func:`fuse`; a vote has no logits.
+    """
+    if fusion.kind == "logits":
+        return fuse(plan, volume, network, fusion, batch)
+    weights = fusion.weights(plan, volume)
+    total: Tensor | None = None
+    for corners, logits in _predicted(plan, volume, network, batch):
+        if total is None:
+            total = volume.new_full((logits.shape[1], *plan.padded_shape), -math.inf)
+        plan.add_logarithms(total, corners, fusion.log_output(logits) + weights.log())
+    return _known(total).sub_(plan.coverage(weights).log())
+
+
+def _predicted(
+    plan: WindowPlan, volume: Tensor, network: Predictor, batch: int
+) -> Iterator[tuple[Sequence[Corner], Tensor]]:
+    for corners in plan.batches(batch):
+        yield corners, window_logits(network, plan.gather(volume, corners), dtype=volume.dtype)
+
+
+def _known(total: Tensor | None) -> Tensor:
     if total is None:
         raise InputError("a window plan without windows cannot predict")
-    return total.div_(plan.coverage(weights))
+    return total

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from robust3d.losses.registry import Loss
-from robust3d.segment.fusion import Fusion, fuse
+from robust3d.segment.fusion import Fusion, fuse_logits
 from robust3d.segment.network import Predictor, window_logits
 from robust3d.segment.windows import WindowPlan
 
@@ -66,7 +66,8 @@ def fused_gradient(
     """Differentiate a loss of the fused prediction exactly, in two passes with one window batch's graph.
 
     Pass 1 fuses without a graph and takes G = dL/dF; pass 2 adds, window by window, the vector-Jacobian product
-    with the cotangent (w_k / S) G.
+    with the cotangent (w_k / S) G. Probabilities are fused as logarithms, so that a class keeps its gradient where all
+    its probabilities underflow.
 
     Parameters
     ----------
@@ -88,14 +89,18 @@ def fused_gradient(
     """
     fusion = fusion.differentiable
     weights = fusion.weights(plan, volume)
-    fused = fuse(plan, volume, network, fusion, batch).requires_grad_(True)
-    value = loss(fusion.logits(fused[(slice(None), *plan.inner)])[None], label[None])
-    (cotangent,) = torch.autograd.grad(value, fused)
-    cotangent = cotangent / plan.coverage(weights)
+    coverage = plan.coverage(weights)
+    fused = fuse_logits(plan, volume, network, fusion, batch)
+    leaf = fused.detach().requires_grad_(True)
+    value = loss(leaf[(slice(None), *plan.inner)][None], label[None])
+    (cotangent,) = torch.autograd.grad(value, leaf)
     total = torch.zeros_like(volume)
     for corners in attacked.batches(batch):
         windows = plan.gather(volume, corners).requires_grad_(True)
-        output = fusion.output(window_logits(network, windows, dtype=volume.dtype))
-        (gradient,) = torch.autograd.grad(output, windows, plan.gather(cotangent, corners) * weights)
+        output = fusion.log_output(window_logits(network, windows, dtype=volume.dtype))
+        share = fusion.share(
+            output.detach(), plan.gather(fused, corners), weights, plan.gather(coverage, corners)[:, None]
+        )
+        (gradient,) = torch.autograd.grad(output, windows, plan.gather(cotangent, corners) * share)
         plan.add(total, corners, gradient)
     return float(value.detach()), total

@@ -71,7 +71,13 @@ class Intensity:
         fixed = self.frozen_at(image)
         return (self.truncate(image) - _known(fixed.offset)) / _known(fixed.scale)
 
-    def backward(self, image: Tensor, gradient: Tensor, *, through: bool = False) -> Tensor:
+    def normalised_padding(self, image: Tensor) -> float:
+        """Return what a normalised volume smaller than the window is padded with; ``padding`` in the raw volume."""
+        fixed = self.frozen_at(image)
+        low = float(image.min()) if self.padding is None else self.padding
+        return float(fixed.normalise(torch.tensor(low, dtype=image.dtype)))
+
+    def backward(self, image: Tensor, gradient: Tensor, *, through: bool = False, padding: float = 0.0) -> Tensor:
         """Turn a gradient with respect to the normalised volume into one per unit of the raw volume.
 
         Parameters
@@ -81,7 +87,11 @@ class Intensity:
         gradient : Tensor
             Gradient with respect to ``normalise(image)``, same shape.
         through : bool
-            Differentiate the per-case statistics too, instead of holding them constant.
+            Differentiate the per-case statistics too, and the minimum where it is what a volume is padded with,
+            instead of holding them constant.
+        padding : float
+            Sum of the gradient with respect to the normalised voxels of the padding, which ``through`` needs: they
+            hold :meth:`normalised_padding`, which depends on the statistics.
 
         Returns
         -------
@@ -91,7 +101,12 @@ class Intensity:
         fixed = self.frozen_at(image)
         if through and self.per_case:
             normalised = fixed.normalise(image)
-            gradient = gradient - gradient.mean() - normalised * (gradient * normalised).mean()
+            by_mean = gradient.mean() + padding / image.numel()
+            by_scale = (gradient * normalised).mean() + padding * self.normalised_padding(image) / image.numel()
+            gradient = gradient - by_mean - normalised * by_scale
+        if through and padding and self.padding is None:
+            lowest = image == image.min()
+            gradient = torch.where(lowest, gradient + padding / int(lowest.sum()), gradient)
         inside = (image >= self.low) & (image <= self.high)
         return torch.where(inside, gradient / _known(fixed.scale), 0.0)
 

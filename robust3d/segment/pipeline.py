@@ -15,7 +15,7 @@ from robust3d.losses.registry import Loss
 from robust3d.segment.prediction import Prediction
 
 Mode = Literal["window_mean", "fused"]
-Windows = Literal["all", "skip_background"]
+Windows = Literal["all", "skip_background", "tiling"]
 Target = Literal["coarse", "fine", "c2f"]
 Statistics = Literal["frozen", "through"]
 
@@ -32,6 +32,8 @@ def check_options(*, mode: str, windows: str, target: str, statistics: str) -> N
     for option, value, known in (*options, ("statistics", statistics, Statistics)):
         if value not in get_args(known):
             raise InputError(f"unknown {option} {value!r}; {nearest(value, get_args(known))}")
+    if windows == "tiling" and mode == "fused":
+        raise InputError("windows 'tiling' are not those of the fused prediction; use mode 'window_mean'")
 
 
 VolumeT = TypeVar("VolumeT", NDArray[np.float32], NDArray[np.float64], Tensor)
@@ -47,6 +49,10 @@ class Pipeline(Protocol):
     @property
     def classes(self) -> int:
         """Number of classes, background included."""
+
+    @property
+    def stages(self) -> int:
+        """Number of stages: 1, or 2 for a cascade."""
 
     def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
         """Segment a raw volume ``(D1, D2, D3)``."""
@@ -76,7 +82,8 @@ class Pipeline(Protocol):
             ``"window_mean"``: window gradients, averaged where windows overlap (the chapter's).
             ``"fused"``: exact gradient of the loss of the fused prediction.
         windows : str
-            ``"all"``, or ``"skip_background"``: only those whose label holds foreground (the chapter's).
+            ``"all"``; ``"skip_background"``: only those whose label holds foreground (the chapter's); ``"tiling"``:
+            non-overlapping ones in place of the grid's (how patch-wise attacks work; ``"window_mean"`` only).
         target : str
             Stage of a cascade: ``"coarse"``, ``"fine"`` (box from this volume) or ``"c2f"`` (sum of both losses).
             A single-stage pipeline has one loss, whatever the target.

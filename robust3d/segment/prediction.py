@@ -23,8 +23,12 @@ class Prediction:
         Before postprocessing.
     box : three slices or None
         Where the fine stage of a cascade worked; ``None`` without one, or if the coarse stage found nothing.
+    coarse_empty : bool
+        Whether the coarse stage of a cascade found nothing, so that the fine stage did not work; always false for a
+        single stage.
     """
 
     mask: NDArray[np.uint8]
     raw: NDArray[np.uint8]
     box: Box | None = None
+    coarse_empty: bool = False

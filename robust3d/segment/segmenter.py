@@ -17,12 +17,13 @@ from robust3d.losses.registry import Loss, find_loss
 from robust3d.segment.components import drop_small_components
 from robust3d.segment.fusion import Fusion, FusionKind, fuse
 from robust3d.segment.gradient import fused_gradient, window_mean_gradient
-from robust3d.segment.grid import Grid, Shape
+from robust3d.segment.grid import Grid, Shape, overlap
 from robust3d.segment.intensity import Intensity
 from robust3d.segment.network import Predictor, check_stride, device_of, digest_network, evaluating, window_logits
 from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
 from robust3d.segment.prediction import Prediction
 from robust3d.segment.windows import Weighting, WindowPlan, check_window
+from robust3d.volume.labels import IGNORE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,11 @@ class Segmenter:
         return device_of(self.network)
 
     @property
+    def stages(self) -> int:
+        """One."""
+        return 1
+
+    @property
     def weights_sha256(self) -> str:
         """Hash of the weights, as they are now."""
         return self.weights_hash or digest_network(self.network)
@@ -163,14 +169,20 @@ class Segmenter:
         truth = given.to(raw.device).long()
         if truth.shape != raw.shape:
             raise InputError(f"image has shape {tuple(raw.shape)} and label {tuple(truth.shape)}; they must be equal")
-        if int(truth.max()) >= self.classes or int(truth.min()) < 0:
+        counted = truth[truth != IGNORE]
+        if len(counted) and (int(counted.max()) >= self.classes or int(counted.min()) < 0):
             raise InputError(
-                f"label holds classes {int(truth.min())} to {int(truth.max())}, the network has 0 to {self.classes - 1}"
+                f"label holds classes {int(counted.min())} to {int(counted.max())}, "
+                f"the network has 0 to {self.classes - 1}"
             )
         plan = self._plan(raw)
         volume = self._normalised(plan, raw)
         padded_truth = plan.padded(truth, 0)
-        attacked = plan if windows == "all" else plan.only(padded_truth > 0)
+        attacked = plan
+        if windows == "skip_background":
+            attacked = plan.only((padded_truth > 0) & (padded_truth != IGNORE))
+        elif windows == "tiling":
+            attacked = WindowPlan.of(plan.shape, self.window, overlap(0.0))
         with evaluating(self.network):
             if mode == "window_mean":
                 value, gradient = window_mean_gradient(
@@ -187,7 +199,10 @@ class Segmenter:
                     fusion=self.fusion,
                     attacked=attacked,
                 )
-        gradient = self.intensity.backward(raw, gradient[plan.inner], through=statistics == "through")
+        inner = gradient[plan.inner]
+        through = statistics == "through"
+        padding = float(gradient.double().sum() - inner.double().sum()) if through and plan.is_padded else 0.0
+        gradient = self.intensity.backward(raw, inner, through=through, padding=padding)
         return value, gradient.to(image.device) if isinstance(image, Tensor) else gradient.cpu().numpy()
 
     def _tensor(self, image: NDArray[Any] | Tensor) -> Tensor:
@@ -203,7 +218,4 @@ class Segmenter:
     def _normalised(self, plan: WindowPlan, raw: Tensor) -> Tensor:
         fixed = self.intensity.frozen_at(raw)
         normalised = fixed.normalise(raw)
-        if plan.padded_shape == plan.shape:
-            return normalised
-        low = float(raw.min()) if fixed.padding is None else fixed.padding
-        return plan.padded(normalised, float(fixed.normalise(torch.tensor(low, dtype=raw.dtype))))
+        return plan.padded(normalised, fixed.normalised_padding(raw)) if plan.is_padded else normalised

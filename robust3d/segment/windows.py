@@ -49,6 +49,11 @@ class WindowPlan:
         return first, second, third
 
     @property
+    def is_padded(self) -> bool:
+        """Whether an axis is shorter than the window."""
+        return self.padded_shape != self.shape
+
+    @property
     def inner(self) -> tuple[slice, slice, slice]:
         """Where the volume lies in the padded one (centred)."""
         lows = [(padded - length) // 2 for padded, length in zip(self.padded_shape, self.shape, strict=True)]
@@ -57,7 +62,7 @@ class WindowPlan:
 
     def padded(self, volume: Tensor, value: float) -> Tensor:
         """Return ``volume`` padded with ``value`` to :attr:`padded_shape`."""
-        if self.padded_shape == self.shape:
+        if not self.is_padded:
             return volume
         pads: list[int] = []
         for place, length, whole in reversed(list(zip(self.inner, self.shape, self.padded_shape, strict=True))):
@@ -87,6 +92,12 @@ class WindowPlan:
         """Add windows ``(B, ..., d, h, w)`` in place into a padded volume ``(..., D1, D2, D3)``."""
         for corner, window in zip(corners, windows, strict=True):
             volume[(..., *self.place(corner))] += window
+
+    def add_logarithms(self, volume: Tensor, corners: Sequence[Corner], windows: Tensor) -> None:
+        """Add as :meth:`add` does, where volume and windows hold the logarithms of what is added."""
+        for corner, window in zip(corners, windows, strict=True):
+            place = (..., *self.place(corner))
+            volume[place] = torch.logaddexp(volume[place], window)
 
     def coverage(self, weights: Tensor) -> Tensor:
         """Return the sum over windows of ``weights`` (window shape) at every voxel of the padded volume."""

@@ -50,9 +50,10 @@ def read_volume(
     Parameters
     ----------
     image : path
-        NIfTI file (``.nii`` or ``.nii.gz``) with three axes; values are ``scl_slope * stored + scl_inter``.
+        NIfTI file (``.nii`` or ``.nii.gz``) with three axes, or a fourth of length 1 (time), which is dropped and not
+        saved again; values are ``scl_slope * stored + scl_inter``.
     label : path, optional
-        NIfTI file of whole numbers on the same grid.
+        NIfTI file of whole numbers on the same grid, likewise with three axes or a fourth of length 1.
     name : str, optional
         Name of the case; the file's name without suffix by default.
     classes : iterable of int, optional
@@ -157,7 +158,7 @@ def _open(path: Path) -> nib.Nifti1Image:
         raise InputError(f"file {path} is not a readable NIfTI file: {error}") from error
     if not isinstance(file, nib.Nifti1Image | nib.Nifti2Image):
         raise InputError(f"file {path} is {type(file).__name__}, not NIfTI; convert it to .nii.gz")
-    if len(file.shape) != 3 or min(file.shape) < 1:
+    if (len(file.shape) != 3 and (len(file.shape) != 4 or file.shape[3] != 1)) or min(file.shape) < 1:
         raise InputError(f"file {path} has shape {file.shape}; a volume has three axes, so split it into 3D files")
     _check_size(file, path)
     return file
@@ -194,9 +195,10 @@ def _check_size(file: nib.Nifti1Image, path: Path) -> None:
 
 def _read(file: nib.Nifti1Image, path: Path) -> NDArray[Any]:
     try:
-        return np.asanyarray(file.dataobj)
+        stored = np.asanyarray(file.dataobj)
     except _DAMAGE as error:
         raise InputError(f"file {path} is truncated or damaged: {error}") from error
+    return stored[..., 0] if stored.ndim == 4 else stored
 
 
 def _read_label(file: nib.Nifti1Image, path: Path, classes: Iterable[int] | None) -> Label:

@@ -51,6 +51,7 @@ class StageCard(Card):
     fusion: FusionKind = "probabilities"
     weighting: Weighting = "constant"
     min_component: float = Field(default=0.0, ge=0, le=1)
+    """Of the coarse stage; the filter of the fine stage is that of the section cascade."""
 
     @field_validator("grid")
     @classmethod
@@ -99,4 +100,9 @@ class ModelCard(Card):
     def _agree(self) -> ModelCard:
         if (self.fine is None) != (self.cascade is None):
             raise ValueError("the sections fine and cascade belong together; give both or neither")
+        if self.fine is not None and self.fine.min_component:
+            raise ValueError(
+                f"fine.min_component = {self.fine.min_component:g} has no effect; leave it out and write "
+                "cascade.min_component, the filter of the final mask"
+            )
         return self

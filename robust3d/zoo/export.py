@@ -36,7 +36,9 @@ def export_model(recipe: Recipe, stages: Sequence[TrainedStage], folder: Path, *
         with replacing(folder / stage.weights.name) as temporary:
             shutil.copyfile(stage.weights, temporary)
     card = model_card(recipe, stages, name=name, command=command)
-    write_text(folder / "card.toml", tomlkit.dumps(card.model_dump(mode="json", exclude_none=True)))
+    # The fine stage has no component filter of its own.
+    content = card.model_dump(mode="json", exclude_none=True, exclude={"fine": {"min_component"}})
+    write_text(folder / "card.toml", tomlkit.dumps(content))
     return card
 
 
@@ -52,7 +54,12 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
         figures[f"{key}_sha256"] = stage.progress.recipe
         figures[f"{key}_iterations"] = stage.progress.best_iteration
         figures[f"{key}_validation_dsc"] = round(100 * stage.progress.best_dsc, 2)
-    fine = recipe.fine if "fine" in trained else None
+    deploy = recipe.deploy
+    fine: StageCard | None = None
+    cascade: CascadeCard | None = None
+    if recipe.fine is not None and deploy.fine_grid is not None and deploy.margin is not None:
+        fine = _stage(recipe.fine, trained["fine"], deploy.fine_grid)
+        cascade = CascadeCard(margin=deploy.margin, min_component=deploy.min_component)
     return ModelCard(
         model=ModelAbout(
             name=name,
@@ -63,9 +70,9 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
         ),
         network=NetworkCard(**recipe.network.model_dump(exclude={"deep_supervision"})),
         intensity=IntensityCard(low=recipe.intensity.low, high=recipe.intensity.high),
-        coarse=_stage(recipe, recipe.coarse, trained["coarse"], recipe.deploy.coarse_grid),
-        fine=_stage(recipe, fine, trained["fine"], recipe.deploy.fine_grid) if fine else None,
-        cascade=CascadeCard(margin=recipe.deploy.margin, min_component=recipe.deploy.min_component) if fine else None,
+        coarse=_stage(recipe.coarse, trained["coarse"], deploy.coarse_grid, min_component=deploy.min_component),
+        fine=fine,
+        cascade=cascade,
         training=TrainingCard(
             recipe=recipe.recipe.name,
             command=command,
@@ -77,11 +84,11 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
     )
 
 
-def _stage(recipe: Recipe, settings: StageSettings, trained: TrainedStage, grid: str) -> StageCard:
+def _stage(settings: StageSettings, trained: TrainedStage, grid: str, *, min_component: float = 0.0) -> StageCard:
     return StageCard(
         weights=trained.weights.name,
         sha256=trained.sha256,
         window=settings.window,
         grid=grid,
-        min_component=recipe.deploy.min_component,
+        min_component=min_component,
     )

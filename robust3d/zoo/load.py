@@ -26,9 +26,11 @@ def load_model(name: str, *, device: str = "auto", collections: Collections | No
     Parameters
     ----------
     name : str
-        Such as ``"resdsn-c2f-natural"``, or ``"resdsn-c2f-natural/coarse"`` for one stage alone.
+        Such as ``"resdsn-c2f-natural"``, or ``"resdsn-c2f-natural/coarse"`` for one stage alone; the fine stage
+        alone has the component filter of the cascade.
     device : str
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``..., or ``"auto"``: CUDA where there is a device.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``..., or ``"auto"``: CUDA where there is a device; see
+        :func:`find_device`.
     collections : Collections, optional
         Where to look; the current folder and the built-in zoo by default.
 
@@ -57,7 +59,7 @@ def weight_file(model: str, stage: str, collections: Collections) -> Path:
 
 
 def find_device(name: str) -> torch.device:
-    """Return a device by name.
+    """Return a device by name; choosing CUDA makes it reproducible, see :func:`make_cuda_reproducible`.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def find_device(name: str) -> torch.device:
         If it is unknown or not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -74,13 +76,30 @@ def find_device(name: str) -> torch.device:
         raise InputError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {name} is not there: {torch.cuda.device_count()} CUDA devices; use cpu or auto")
+    if device.type == "cuda":
+        make_cuda_reproducible()
     return device
+
+
+def make_cuda_reproducible() -> None:
+    """Let cuDNN choose only deterministic convolutions, the same in every run, and compute in whole float32.
+
+    By default cuDNN may take algorithms that add in varying order, and TensorFloat-32, which rounds the inputs of a
+    convolution to 10 bits: sign attacks turn either into another perturbation, and a CPU would not find the same DSC.
+    A setting of the whole process. It does not cover kernels other than those of cuDNN and matrix products.
+    """
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _stage(card: ModelCard, stage: str, name: str) -> StageCard:
     found = {"coarse": card.coarse, "fine": card.fine}.get(stage)
     if found is None:
         raise InputError(f"model {name!r} has no stage {stage!r}; it has coarse{' and fine' if card.fine else ''}")
+    if stage == "fine" and card.cascade is not None:
+        return found.model_copy(update={"min_component": card.cascade.min_component})
     return found
 
 

@@ -11,21 +11,30 @@ from robust3d.segment.segmenter import Segmenter
 from robust3d.volume.volume import Volume
 
 
-def _net(seed: int) -> nn.Module:
+def _net(seed: int, classes: int = 2) -> nn.Module:
     """Smooth random net: blurs, then thresholds softly, so that its masks have connected parts."""
     generator = torch.Generator().manual_seed(seed)
     net = nn.Sequential(
-        nn.Conv3d(1, 6, 5, padding=2), nn.BatchNorm3d(6), nn.Tanh(), nn.Conv3d(6, 2, 3, padding=1), nn.Dropout(0.5)
+        nn.Conv3d(1, 6, 5, padding=2),
+        nn.BatchNorm3d(6),
+        nn.Tanh(),
+        nn.Conv3d(6, classes, 3, padding=1),
+        nn.Dropout(0.5),
     )
     with torch.no_grad():
         net[0].weight.copy_(torch.randn(6, 1, 5, 5, 5, generator=generator) / 5)
-        net[3].weight.copy_(torch.randn(2, 6, 3, 3, 3, generator=generator) / 2)
+        net[3].weight.copy_(torch.randn(classes, 6, 3, 3, 3, generator=generator) / 2)
     return net
 
 
 @pytest.fixture
 def segmenter() -> Segmenter:
     return Segmenter.from_network(_net(0), window=(12, 10, 8), grid=overlap(0.5), intensity=hu_window(-100, 240))
+
+
+@pytest.fixture
+def three_classes() -> Segmenter:
+    return Segmenter.from_network(_net(0, 3), window=(12, 10, 8), grid=overlap(0.5), intensity=hu_window(-100, 240))
 
 
 @pytest.fixture

@@ -126,3 +126,19 @@ def test_listings(call, listing) -> None:
     assert (code, err) == (0, "")
     expected = {"models": "tiny", "attacks": "ifgsm", "defenses": "madry", "benchmarks": "tiny-bench"}[listing]
     assert expected in out
+
+
+@pytest.mark.parametrize("listing", ["models", "attacks", "defenses", "benchmarks"])
+def test_a_broken_card_does_not_end_a_listing(call, tmp_path, listing) -> None:
+    kind = "zoo" if listing == "models" else listing
+    for name in ("broken", "torn"):
+        card = tmp_path / kind / (f"{name}/card.toml" if kind == "zoo" else f"{name}.toml")
+        card.parent.mkdir(parents=True, exist_ok=True)
+        card.write_text("= 1")
+    code, out, err = call(listing, "--collection", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert all(f"{name}" in err for name in ("broken", "torn"))
+    assert err.count("is not valid TOML") == 2
+    expected = {"models": "tiny", "attacks": "ifgsm", "defenses": "madry", "benchmarks": "tiny-bench"}[listing]
+    assert expected in out
+    assert "torn" not in out

@@ -17,7 +17,9 @@ SMALL = {"shape": (40, 36, 32), "spacing": (6.0, 6.0, 8.0)}
 def folder(tmp_path) -> Path:
     dataset = PhantomDataset("train", 3, **SMALL)
     labels = {"background": 0, "pancreas": 1}
-    assert write_folder((dataset.load(name) for name in dataset.names), tmp_path, name="P", labels=labels) == 3
+    written: list[str] = []
+    write_folder(dataset, tmp_path, name="P", labels=labels, report=written.append)
+    assert written == dataset.names
     return tmp_path
 
 
@@ -34,6 +36,21 @@ def test_written_cases_are_read_back(folder) -> None:
         ".nii.gz",
     )
     assert FolderDataset.open(folder, first=1, limit=2).names == ["train_0001", "train_0002"]
+
+
+def test_a_folder_with_other_cases_is_left_alone(folder) -> None:
+    labels = {"background": 0, "pancreas": 1}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"train_0002_0000\.nii\.gz is none of the cases to be written .*1 such files"):
+        write_folder(PhantomDataset("train", 2, **SMALL), folder, name="P", labels=labels)
+    (folder / "imagesTr" / "train_0002_0000.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"labelsTr/train_0002\.nii\.gz is none of the cases to be written"):
+        write_folder(PhantomDataset("train", 2, **SMALL), folder, name="P", labels=labels)
+    assert all(path.read_bytes() == before[path] for path in folder.rglob("*") if path.is_file())
+    (folder / "labelsTr" / "train_0002.nii.gz").unlink()
+    (folder / "labelsTr" / ".DS_Store").touch()
+    write_folder(PhantomDataset("train", 2, **SMALL), folder, name="P", labels=labels)
+    assert FolderDataset.open(folder).names == ["train_0000", "train_0001"]
 
 
 def test_splits_share_no_patient() -> None:

@@ -50,10 +50,11 @@ def make_recipe() -> MakeRecipe:
             "network": {"name": "resdsn", "width": 2},
             "intensity": {"low": -100, "high": 240},
             "coarse": settings,
-            "deploy": {"coarse_grid": "overlap(0.5)", "fine_grid": "overlap(0.5)", "margin": [2, 2, 2]},
+            "deploy": {"coarse_grid": "overlap(0.5)"},
         }
         if fine:
-            content["fine"] = settings | {"sampling": "foreground", "start": "coarse"}
+            content["fine"] = settings | {"sampling": "foreground", "centred": 0.0, "start": "coarse"}
+            content["deploy"] = {"coarse_grid": "overlap(0.5)", "fine_grid": "overlap(0.5)", "margin": [2, 2, 2]}
         if adversary:
             content["adversary"] = {"epsilon": 10.2, "step_size": 3.4, "unit": "HU", "steps": 2, "warmup": 0.3}
         return check_card(content, Recipe, where="test")

@@ -40,7 +40,7 @@ def test_windows_hold_the_truncated_case_and_its_statistics(cases, make_recipe) 
 
 
 def test_foreground_sampling_stays_over_the_bounding_box(cases, make_recipe) -> None:
-    stage = make_recipe(sampling="foreground", window=8, augmentation=0.0).coarse
+    stage = make_recipe(sampling="foreground", centred=0.0, window=8, augmentation=0.0).coarse
     batch = WindowSampler(cases, stage, hu_window(-100, 240)).draw(64, 0)
     assert (batch.label.flatten(1).sum(1) > 0).float().mean() > 0.9
 

@@ -18,7 +18,7 @@ COLLECTIONS = Collections.open()
 
 @pytest.mark.parametrize("name", COLLECTIONS.entries("attacks"))
 def test_attack_cards(name) -> None:
-    assert read_attack_card(name, COLLECTIONS).attack.build().name == name
+    assert read_attack_card(name, COLLECTIONS).attack.name == name
 
 
 @pytest.mark.parametrize("name", COLLECTIONS.entries("defenses"))

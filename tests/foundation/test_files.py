@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
+import os
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +29,53 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path) -> None:
     assert path.read_text() == "new"
     assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
     assert path.stat().st_mode & 0o777 == 0o666 & ~0o022
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence_and_the_old_one_stays(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            full()
+
+    with pytest.raises(InputError, match=r"cannot write .*a\.txt: No space left on device"):
+        write_half()
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match=r"cannot write .*a\.txt: No space left on device"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
+    with pytest.raises(InputError, match=r"cannot write .*b\.txt: No such file or directory"):
+        write_text(tmp_path / "missing" / "b.txt", "new")
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_one_an_hour_later(tmp_path) -> None:
+    path = tmp_path / "case.nii.gz"
+    lost = {}
+    for name, target in (("stale", path), ("fresh", path), ("other", tmp_path / "other.nii.gz")):
+        # A generator that is never closed, like a writer that was killed.
+        writer = replacing(target)
+        lost[name] = (writer, writer.__enter__())
+        assert lost[name][1].name.endswith(".nii.gz")
+    old = time.time() - 2 * 3600
+    for name in ("stale", "other"):
+        os.utime(lost[name][1], (old, old))
+    write_text(path, "new")
+    assert not lost["stale"][1].exists()
+    assert lost["fresh"][1].exists()
+    assert lost["other"][1].exists()
+    assert path.read_text() == "new"
+
+
+def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path) -> None:
+    path = tmp_path / ("a" * 250 + ".json")
+    write_text(path, "{}")
+    assert path.read_text() == "{}"
 
 
 def test_a_folder_that_cannot_be_made(tmp_path) -> None:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cards of a kind made here, and digests of tensors."""
 
+import tomllib
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
 import torch
 from pydantic import Field
 
-from robust3d.foundation.cards import Card, read_card
+from robust3d.foundation.cards import Card, check_card, read_card
 from robust3d.foundation.digest import digest_arrays, digest_tensors, mix_seed
 from robust3d.foundation.errors import InputError
 
@@ -90,3 +92,62 @@ def test_order_of_arrays_and_of_seeds_counts() -> None:
     seeds = {mix_seed(seed, case) for seed in range(30) for case in range(30)}
     assert len(seeds) == 900
     assert max(seeds) < 2**60
+
+
+class Kinds(Card):
+    whole: int = 1
+    real: float = 1.0
+    maybe: float | None = None
+    switch: bool = True
+    text: str = ""
+    choice: Literal["one", "two"] = "one"
+    file: Path = Path()
+    pair: tuple[int, float] = (1, 1.0)
+    nested: tuple[tuple[int, ...], ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("whole = 5", 5),
+        ("real = 10", 10.0),
+        ("real = inf", float("inf")),
+        ("maybe = 10", 10.0),
+        ("switch = false", False),
+        ('choice = "two"', "two"),
+        ('file = "a/b"', Path("a/b")),
+        ("pair = [3, 4]", (3, 4.0)),
+        ("nested = [[1, 2], [], [3]]", ((1, 2), (), (3,))),
+    ],
+)
+def test_arrays_serve_for_tuples_and_whole_numbers_for_real_ones(line, expected) -> None:
+    key = line.split()[0]
+    found = getattr(check_card(tomllib.loads(line), Kinds, where="test"), key)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('whole = "5"', "'5'"),
+        ("whole = true", "True"),
+        ("whole = 5.0", "5.0"),
+        ('real = "3"', "'3'"),
+        ("real = true", "True"),
+        ("maybe = false", "False"),
+        ("switch = 1", "1"),
+        ('switch = "yes"', "'yes'"),
+        ("text = 3", "3"),
+        ("choice = 1", "1"),
+        ("file = 3", "3"),
+        ('pair = ["3", 4]', "'3'"),
+        ("nested = [[true]]", "True"),
+        ("whole = 2020-10-16", "datetime.date(2020, 10, 16) is of type date"),
+    ],
+)
+def test_a_value_of_another_kind_is_not_converted(line, found) -> None:
+    with pytest.raises(InputError) as caught:
+        check_card(tomllib.loads(line), Kinds, where="card test.toml")
+    assert str(caught.value).startswith("card test.toml: ")
+    assert found in str(caught.value)

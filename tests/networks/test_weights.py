@@ -95,3 +95,13 @@ def test_a_file_of_something_else(tmp_path, content) -> None:
 def test_a_missing_file(tmp_path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         load_weights(ResDSN(width=2), tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("value", [7e4, -2e5, float("nan")])
+def test_weights_beyond_half_precision_are_refused(tmp_path, value) -> None:
+    network = ResDSN(width=2)
+    with torch.no_grad():
+        network.head.bias[1] = value
+    with pytest.raises(InputError, match=rf"tensor 'head\.bias' holds {abs(value):g} .* ends at 65504"):
+        save_weights(network, tmp_path / "weights.safetensors")
+    assert list(tmp_path.iterdir()) == []

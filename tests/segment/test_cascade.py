@@ -52,7 +52,13 @@ def test_fine_stage_replaces_the_coarse_one_inside_its_box_only(cascade, image) 
 def test_an_empty_coarse_prediction_is_kept(cascade) -> None:
     prediction = cascade.predict(np.full((10, 9, 8), 120, np.float32))
     assert prediction.box is None
+    assert prediction.coarse_empty
     assert prediction.mask.sum() == 0
+
+
+def test_only_a_cascade_says_that_its_coarse_stage_was_empty(cascade, image) -> None:
+    assert not cascade.predict(image).coarse_empty
+    assert not cascade.coarse.predict(np.zeros_like(image)).coarse_empty
 
 
 @pytest.mark.parametrize("place", [(0, 0, 0), (19, 15, 11), (0, 15, 5)])
@@ -115,3 +121,36 @@ def test_wrong_combinations_are_refused(cascade, image) -> None:
     three = Segmenter.from_network(nn.Conv3d(1, 3, 1), window=4, grid=overlap(0.5), intensity=unit_window(0, 1))
     with pytest.raises(InputError, match="equal classes"):
         CoarseToFine(coarse=cascade.coarse, fine=three, margin=(0, 0, 0))
+
+
+@pytest.mark.parametrize("target", ["fine", "c2f"])
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float16, torch.float32, torch.float64])
+def test_the_gradient_has_the_type_of_a_volume_and_not_of_integers(cascade, image, target, dtype) -> None:
+    label = (image >= 120).astype(np.uint8)
+    given = torch.from_numpy(image).to(dtype).requires_grad_(dtype.is_floating_point)
+    value, gradient = cascade.loss_gradient(given, label, "ce", "fused", target=target)
+    expected = cascade.loss_gradient(image, label, "ce", "fused", target=target)
+    assert value == pytest.approx(expected[0], rel=1e-5)
+    assert gradient.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert not gradient.requires_grad
+    np.testing.assert_allclose(gradient, expected[1], rtol=1e-4, atol=1e-12)
+    assert expected[1].any()
+    array = given.detach().numpy()
+    assert np.array_equal(cascade.loss_gradient(array, label, "ce", "fused", target=target)[1], gradient.numpy())
+    empty = torch.zeros_like(given)
+    assert cascade.loss_gradient(empty, label, target="fine")[1].dtype == gradient.dtype
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("target", ["coarse", "fine", "c2f"])
+def test_the_gradient_is_where_the_image_is(cascade, image, target) -> None:
+    label = (image >= 120).astype(np.uint8)
+    expected = cascade.loss_gradient(image, label, "ce", "fused", target=target)
+    for one in (cascade.coarse, cascade.fine):
+        one.network.cuda()
+    for given in (image, torch.from_numpy(image), torch.from_numpy(image).cuda()):
+        value, gradient = cascade.loss_gradient(given, label, "ce", "fused", target=target)
+        assert value == pytest.approx(expected[0], rel=1e-4)
+        assert type(gradient) is type(given)
+        assert getattr(gradient, "device", None) == getattr(given, "device", None)
+        np.testing.assert_allclose(torch.as_tensor(gradient).cpu(), expected[1], rtol=1e-3, atol=1e-9)

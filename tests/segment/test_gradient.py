@@ -2,6 +2,7 @@
 """Whole-volume gradients against autograd through a plain sliding window, finite differences and a naive loop."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from robust3d.losses.registry import LOSSES
 from robust3d.segment.grid import Grid, overlap, seed, step
-from robust3d.segment.intensity import Intensity, hu_window, unit_window
+from robust3d.segment.intensity import Intensity, hu_window, unit_window, zscore
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.windows import window_weights
 
@@ -87,6 +88,47 @@ def test_fused_through_statistics_equals_finite_differences(make_net, case, loss
         ]
         slope = (values[0] - values[1]) / (2 * step_length)
         assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("intensity", [hu_window(-100, 240), zscore(), Intensity(-math.inf, 240, 20, 50)])
+@pytest.mark.parametrize("shape", [(5, 13, 4), (4, 5, 6), (19, 13, 16)])
+def test_through_statistics_is_exact_where_the_volume_is_padded(make_net, intensity, shape) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(shape, generator=generator, dtype=torch.float64) * 500 - 180
+    label = (image > 150).long()
+    segmenter = Segmenter.from_network(make_net(), window=WINDOW, grid=overlap(0.5), intensity=intensity)
+    _, gradient = segmenter.loss_gradient(image, label, "ce", "fused", statistics="through")
+    # The loss has a corner where truncation begins.
+    inside = (image > -99) & (image < 239) if intensity.padding is not None else image < 239
+    for _ in range(3):
+        direction = torch.randn(shape, generator=generator, dtype=torch.float64) * inside
+        direction[image == image.min()] = 3.0 if intensity.padding is None else 0.0
+        step_length = 1e-4
+        values = [
+            segmenter.loss_gradient(image + sign * step_length * direction, label, "ce", "fused")[0] for sign in (1, -1)
+        ]
+        slope = (values[0] - values[1]) / (2 * step_length)
+        assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["probabilities", "vote"])
+@pytest.mark.parametrize("weighting", ["constant", "gaussian"])
+def test_a_class_that_underflows_in_every_window_keeps_its_gradient(make_net, case, fusion, weighting) -> None:
+    image, label = case
+    results = []
+    for dtype in (torch.float64, torch.float32):
+        net = make_net(dtype=dtype)
+        with torch.no_grad():
+            net[3].bias.copy_(torch.tensor([400.0, 0.0]))
+        segmenter = Segmenter.from_network(
+            net, window=WINDOW, grid=seed(2), intensity=hu_window(-100, 240), fusion=fusion, weighting=weighting
+        )
+        results.append(segmenter.loss_gradient(image.to(dtype), label, "ce", "fused"))
+    # Each of the foreground voxels loses about the gap of 400.
+    assert results[0][0] == pytest.approx(400 * float((label > 0).double().mean()), rel=0.1)
+    assert results[1][0] == pytest.approx(results[0][0], rel=1e-5)
+    error = (results[1][1].double() - results[0][1]).norm() / results[0][1].norm()
+    assert error < 1e-4
 
 
 def test_frozen_statistics_are_constants(make_net, case) -> None:

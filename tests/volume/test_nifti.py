@@ -157,3 +157,22 @@ def test_identity_of_a_volume_is_its_content(pair) -> None:
         volume.with_image(volume.image[1:])
     with pytest.raises(InputError, match="has no label"):
         replace(volume, label=None).known_label()
+
+
+def test_a_time_axis_of_one_is_dropped(tmp_path, pair) -> None:
+    plain = read_volume(*pair)
+    image = write(tmp_path / "one.nii.gz", np.asanyarray(nib.load(pair[0]).dataobj)[..., None])
+    label = write(tmp_path / "one_seg.nii.gz", np.asanyarray(nib.load(pair[1]).dataobj)[..., None])
+    for paths in ((image, label), (image, pair[1]), (pair[0], label)):
+        volume = read_volume(*paths)
+        assert volume.shape == (5, 6, 7)
+        assert volume.sha256 == plain.sha256
+        assert volume.spacing == plain.spacing
+    volume.save(tmp_path / "saved.nii.gz")
+    assert nib.load(tmp_path / "saved.nii.gz").shape == (5, 6, 7)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 4, 2), (4, 4, 4, 1, 1), (4, 4, 4, 1, 3), (4, 4)])
+def test_other_numbers_of_axes_are_refused(tmp_path, shape) -> None:
+    with pytest.raises(InputError, match="three axes"):
+        read_volume(write(tmp_path / "a.nii.gz", np.zeros(shape, np.int16)))

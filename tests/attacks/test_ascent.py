@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """FGSM and I-FGSM on a linear model, where Eq. 6 and 7 can be worked out by hand."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from robust3d.attacks.cards import load_attack
-from robust3d.attacks.sign_ascent import SignAscent
+from robust3d.attacks.ascent import GradientAscent
+from robust3d.attacks.cards import AttackCard, load_attack
+from robust3d.foundation.cards import check_card
 from robust3d.foundation.errors import InputError
 from robust3d.segment.grid import overlap
 from robust3d.segment.intensity import hu_window
@@ -76,11 +79,11 @@ def test_skipped_windows_are_not_perturbed(linear, volume) -> None:
 
 
 def test_best_of_restarts_is_the_lowest_dsc(linear, volume) -> None:
-    single = SignAscent(name="one", steps=1, relative_step=0.1, start="uniform")
-    many = SignAscent(name="many", steps=1, relative_step=0.1, start="uniform", restarts=4)
+    single = GradientAscent(name="one", steps=1, relative_step=0.1, start="uniform")
+    many = GradientAscent(name="many", steps=1, relative_step=0.1, start="uniform", restarts=4)
     threat = ThreatModel(epsilon=60, unit="HU", valid=(-100, 240))
 
-    def score(attack: SignAscent) -> float:
+    def score(attack: GradientAscent) -> float:
         from robust3d.metrics.counts import dsc
 
         return dsc(linear.predict(attack(linear, volume, threat).volume.image).mask, volume.label)
@@ -91,19 +94,28 @@ def test_best_of_restarts_is_the_lowest_dsc(linear, volume) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "sentence"),
     [
-        {"steps": 5},
-        {"steps": 5, "step_size": 3.4},
-        {"steps": 5, "step_size": 3.4, "step_unit": "HU", "relative_step": 1.0},
-        {"steps": 0, "relative_step": 1.0},
-        {"steps": 1, "relative_step": 1.0, "restarts": 3},
-        {"steps": 1, "relative_step": 1.0, "loss": "hinge"},
+        ({"steps": 5}, "either step_size with step_unit, or relative_step"),
+        ({"steps": 5, "step_size": 3.4}, "has no unit"),
+        ({"steps": 5, "step_size": 3.4, "step_unit": "HU", "relative_step": 1.0}, "either"),
+        ({"steps": 5, "relative_step": 1.0, "step_unit": "HU"}, "fraction of epsilon"),
+        ({"steps": 0, "relative_step": 1.0}, "greater than 0"),
+        ({"steps": 1, "relative_step": 1.0, "restarts": 3}, "all alike"),
+        ({"steps": 1, "relative_step": 1.0, "loss": "hinge"}, "unknown loss 'hinge'"),
+        ({"steps": 1, "relative_step": 1.0, "check_every": 2}, "no effect"),
+        ({"steps": 1, "relative_step": 1.0, "update": "momentum"}, "need a decay"),
+        ({"steps": 1, "relative_step": 1.0, "decay": 0.5}, "need a decay"),
+        (
+            {"steps": 1, "relative_step": 1.0, "windows": "skip_background", "goal": {"kind": "erase"}},
+            "windows = 'all'",
+        ),
     ],
 )
-def test_impossible_settings_are_refused(settings) -> None:
-    with pytest.raises(InputError):
-        SignAscent(name="wrong", **settings)
+def test_impossible_settings_are_refused(settings, sentence) -> None:
+    content = {"attack": {"algorithm": "gradient_ascent", "name": "wrong", **settings}, "reference": {"paper": ""}}
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        check_card(content, AttackCard, where="card wrong.toml")
 
 
 def test_a_step_in_another_unit_is_refused(linear, volume) -> None:

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SEA-3D: the ensemble of APGD runs on losses that fail in different ways, worst case a case."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt, field_validator
+
+from robust3d.attacks.apgd import APGD, warn_if_short
+from robust3d.attacks.attack import Adversarial, Attack, Attempt
+from robust3d.attacks.objective import Search
+from robust3d.losses.registry import check_classes, find_loss
+from robust3d.segment.pipeline import Mode, Pipeline, Target
+from robust3d.threat.model import ThreatModel
+from robust3d.volume.volume import Volume
+
+
+class SEA3D(Attack):
+    """Segmentation ensemble attack (Croce et al., arXiv:2306.12941) on the gradient of a whole volume.
+
+    Each member is APGD with one loss on one stage; the iterate with the lowest DSC over all members counts, which is
+    the case-wise worst by construction. It has no parameter but its budget.
+
+    Parameters
+    ----------
+    losses : tuple of str
+        One member each.
+    targets : tuple of str
+        Stages of a cascade that each loss attacks in turn; a single-stage model has one member a loss.
+    steps : int
+        Gradients a member.
+    restarts, check_every, red_eps, gradient
+        As for :class:`APGD`.
+    """
+
+    algorithm: Literal["sea3d"] = "sea3d"
+    losses: tuple[str, ...] = Field(("masked_ce", "balanced_masked_ce", "js", "dice", "margin"), min_length=1)
+    targets: tuple[Target, ...] = Field(("c2f",), min_length=1)
+    gradient: Mode = "fused"
+    steps: PositiveInt = 100
+    restarts: PositiveInt = 1
+    check_every: PositiveInt = 10
+    red_eps: bool = False
+
+    @field_validator("losses")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            find_loss(name)
+        return names
+
+    def members(self, stages: int) -> list[APGD]:
+        """Return the attacks of the ensemble for a model with 1 or 2 stages."""
+        targets = self.targets if stages > 1 else self.targets[:1]
+        return [
+            APGD(
+                name=f"{loss}/{target}" if stages > 1 else loss,
+                loss=loss,
+                gradient=self.gradient,
+                target=target,
+                steps=self.steps,
+                restarts=self.restarts,
+                check_every=self.check_every,
+                red_eps=self.red_eps,
+            )
+            for target in targets
+            for loss in self.losses
+        ]
+
+    @property
+    def objective(self) -> str:
+        """What is optimised, for listings."""
+        return f"{', '.join(self.losses)}, {self.gradient}, {' and '.join(self.targets)}"
+
+    @property
+    def cost(self) -> str:
+        """What one case of a cascade costs, for listings."""
+        members = self.members(2)
+        return f"{len(members)} x ({members[0].cost})"
+
+    def check(self, classes: int, threat: ThreatModel) -> None:
+        """Refuse a loss that the classes do not allow; warn where the schedule has too few steps to mean anything."""
+        super().check(classes, threat)
+        warn_if_short(self.name, self.steps)
+        for loss in self.losses:
+            check_classes(loss, classes)
+
+    def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
+        """Attack one labelled case; ``details`` hold the DSC that each member reaches, from 0 to 1.
+
+        Raises
+        ------
+        InputError
+            If a loss does not fit the classes, or the case has no label.
+        """
+        self.check(pipeline.classes, threat)
+        attempt = Attempt(pipeline, volume, threat, seed)
+        best, lowest, reached = threat.project(attempt.clean, attempt.clean), float("inf"), {}
+        for member in self.members(pipeline.stages):
+            search = Search(attempt, member)
+            member.explore(search)
+            reached[member.name] = search.lowest
+            if search.lowest < lowest:
+                best, lowest = search.best, search.lowest
+        return attempt.result(best, details={"members": reached})

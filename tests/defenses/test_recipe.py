@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recipe whose settings contradict each other, or would change nothing, is refused."""
+
+import copy
+
+import pytest
+
+from robust3d.defenses.recipe import Recipe
+from robust3d.foundation.cards import check_card
+from robust3d.foundation.errors import InputError
+
+STAGE = {"iterations": 1, "batch": 1, "window": 16, "sampling": "anywhere", "learning_rate": 0.1}
+FINE = STAGE | {"sampling": "foreground"}
+CASCADE = {"coarse_grid": "seed(1)", "fine_grid": "seed(1)", "margin": [2, 2, 2]}
+CARD = {
+    "recipe": {"name": "test", "description": "test"},
+    "reference": {"paper": "none"},
+    "data": {"source": "folder", "train_cases": 2, "validation_cases": 1},
+    "network": {"name": "resdsn", "width": 2},
+    "intensity": {"low": -100, "high": 240},
+    "coarse": STAGE,
+    "deploy": {"coarse_grid": "seed(1)"},
+}
+
+
+def read(changes: dict[str, dict[str, object]]) -> Recipe:
+    content = copy.deepcopy(CARD)
+    for section, entries in changes.items():
+        content[section] = content.get(section, {}) | entries
+    return check_card(content, Recipe, where="card test.toml")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"data": {"source": "phantom", "shape": [40, 36, 32], "spacing": [6, 6, 8]}},
+        {"coarse": {"centred": 0.5, "auxiliary_weights": [0.2, 0.4]}},
+        {"coarse": {"auxiliary_weights": []}, "network": {"deep_supervision": False}},
+        {"network": {"deep_supervision": False}},
+        {"fine": FINE | {"centred": 0}, "deploy": CASCADE},
+    ],
+)
+def test_settings_with_an_effect_are_taken(changes) -> None:
+    read(changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"shape": [40, 36, 32]}}, "data.shape has no effect with source 'folder'"),
+        ({"data": {"spacing": [6, 6, 8]}}, "data.spacing has no effect with source 'folder'"),
+        ({"coarse": {"sampling": "foreground", "centred": 0.5}}, "coarse.centred = 0.5 has no effect"),
+        ({"fine": FINE | {"centred": 1}, "deploy": CASCADE}, "fine.centred = 1 has no effect"),
+        ({"coarse": {"auxiliary_weights": [0.2]}}, "coarse.auxiliary_weights holds 1 weights and the network resdsn"),
+        (
+            {"coarse": {"auxiliary_weights": [0.2, 0.4]}, "network": {"deep_supervision": False}},
+            "coarse.auxiliary_weights holds 2 weights and the network resdsn of this card has 0 auxiliary heads",
+        ),
+        ({"deploy": {"fine_grid": "seed(1)"}}, "deploy.fine_grid has no effect without a section fine"),
+        ({"deploy": {"margin": [0, 0, 0]}}, "deploy.margin has no effect without a section fine"),
+        ({"fine": FINE, "deploy": {"margin": [2, 2, 2]}}, "key 'deploy.fine_grid' is missing"),
+        ({"fine": FINE, "deploy": {"fine_grid": "seed(1)"}}, "key 'deploy.margin' is missing"),
+        ({"network": {"name": "resdns"}}, "unknown network 'resdns'; did you mean 'resdsn'?"),
+    ],
+)
+def test_settings_without_an_effect_are_refused(changes, message) -> None:
+    with pytest.raises(InputError) as caught:
+        read(changes)
+    assert str(caught.value).startswith(f"card test.toml: {message}")

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model card says about the component filters, and what training writes into one."""
+
+import tomllib
+
+import pytest
+import torch
+
+import robust3d as r3
+from robust3d.defenses.checkpoint import Progress
+from robust3d.defenses.recipe import Recipe
+from robust3d.defenses.run import TrainedStage
+from robust3d.foundation.cards import read_card
+from robust3d.foundation.collections import Collections
+from robust3d.foundation.digest import digest_file
+from robust3d.foundation.errors import InputError
+from robust3d.networks.resdsn import ResDSN
+from robust3d.networks.weights import save_weights
+from robust3d.zoo.card import ModelCard
+from robust3d.zoo.export import export_model
+from robust3d.zoo.load import find_device
+
+
+@pytest.fixture
+def trained(tmp_path) -> list[TrainedStage]:
+    stages = []
+    for name in ("coarse", "fine"):
+        path = tmp_path / f"{name}.safetensors"
+        save_weights(ResDSN(width=16), path)
+        stages.append(TrainedStage(name, path, digest_file(path), Progress(recipe="none", inputs="none")))
+    return stages
+
+
+def recipe(name: str) -> Recipe:
+    return read_card(Collections.open().find("defenses", name), Recipe)
+
+
+def test_an_exported_card_has_one_filter_for_the_box_and_one_for_the_final_mask(tmp_path, trained) -> None:
+    export_model(recipe("natural"), trained, tmp_path / "zoo" / "mine", name="mine", command="none")
+    written = tomllib.loads((tmp_path / "zoo" / "mine" / "card.toml").read_text())
+    assert "min_component" not in written["fine"]
+    assert written["coarse"]["min_component"] == written["cascade"]["min_component"] == 0.2
+    collections = Collections.open([tmp_path])
+    cascade = r3.load_model("mine", collections=collections)
+    assert (cascade.coarse.min_component, cascade.min_component) == (0.2, 0.2)
+    assert r3.load_model("mine/fine", collections=collections).min_component == 0.2
+
+
+def test_a_recipe_without_a_fine_stage_makes_a_single_stage_model(tmp_path, trained) -> None:
+    whole = recipe("natural")
+    deploy = whole.deploy.model_copy(update={"fine_grid": None, "margin": None})
+    single = whole.model_copy(update={"fine": None, "deploy": deploy})
+    export_model(single, trained[:1], tmp_path / "zoo" / "mine", name="mine", command="none")
+    assert r3.load_model("mine", collections=Collections.open([tmp_path])).stages == 1
+
+
+def test_a_filter_of_the_fine_stage_is_refused(tmp_path) -> None:
+    text = Collections.open().find("zoo", "resdsn-c2f-natural").read_text()
+    (tmp_path / "card.toml").write_text(text.replace("[fine]", "[fine]\nmin_component = 0.1"))
+    with pytest.raises(InputError, match=r"fine\.min_component = 0\.1 has no effect; .* cascade\.min_component"):
+        read_card(tmp_path / "card.toml", ModelCard)
+
+
+FLAGS = [
+    (torch.backends.cudnn, "deterministic", True),
+    (torch.backends.cudnn, "benchmark", False),
+    (torch.backends.cudnn, "allow_tf32", False),
+    (torch.backends.cuda.matmul, "allow_tf32", False),
+]
+
+
+@pytest.fixture
+def careless_cuda():
+    before = [getattr(owner, flag) for owner, flag, _ in FLAGS]
+    for owner, flag, wanted in FLAGS:
+        setattr(owner, flag, not wanted)
+    yield
+    for (owner, flag, _), value in zip(FLAGS, before, strict=True):
+        setattr(owner, flag, value)
+
+
+@pytest.mark.parametrize("name", ["cuda", "auto"])
+def test_choosing_a_cuda_device_makes_it_reproducible(monkeypatch, careless_cuda, name) -> None:
+    assert find_device("cpu") == torch.device("cpu")
+    assert all(getattr(owner, flag) is not wanted for owner, flag, wanted in FLAGS)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert find_device(name) == torch.device("cuda")
+    assert all(getattr(owner, flag) is wanted for owner, flag, wanted in FLAGS)
