@@ -61,15 +61,17 @@ class Attack(Card, ABC):
     bounded: ClassVar[bool] = True
     """Whether the perturbation keeps to the threat model's epsilon; an unbounded one never counts as worst case."""
 
-    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
-    """Norms of threat models that it serves."""
-
     name: str
     title: str = ""
 
     def settings(self) -> dict[str, Any]:
         """Return JSON-ready hyperparameters."""
         return self.model_dump(mode="json", exclude={"title"})
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Norms of the threat models that it serves."""
+        return ("linf", "l2")
 
     @property
     def objective(self) -> str:

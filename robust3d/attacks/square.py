@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -50,11 +50,14 @@ class Square(Attack):
         Share of the voxels that a cube holds at first, above 0 up to 1.
     """
 
-    norms: ClassVar[tuple[str, ...]] = ("linf",)
-
     algorithm: Literal["square"] = "square"
     queries: PositiveInt = 100
     p_init: Annotated[float, Field(gt=0, le=1)] = 0.8
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Of cubes with one sign, ``linf``."""
+        return ("linf",)
 
     @property
     def objective(self) -> str:

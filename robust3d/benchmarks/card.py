@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from robust3d.data.dataset import Dataset
 from robust3d.data.folder import FolderDataset
@@ -35,6 +35,15 @@ class BenchmarkData(Card):
     """Cases of the folder, by name, to leave out before: those that trained or validated the models."""
     shape: tuple[int, int, int] = (112, 96, 80)
     spacing: tuple[float, float, float] = (3.0, 3.0, 4.0)
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Self:
+        generated = self.model_fields_set & {"shape", "spacing"}
+        if self.source == "folder" and generated:
+            raise InputError(f"{generated.pop()} is that of generated cases; leave it out with source = 'folder'")
+        if self.source == "phantom" and self.first:
+            raise InputError("first counts cases of a folder; leave it out with source = 'phantom'")
+        return self
 
 
 class ThreatCard(Card):

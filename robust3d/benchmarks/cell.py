@@ -139,6 +139,7 @@ def _figures(prediction: Prediction, volume: Volume, classes: int) -> dict[str, 
             str(index): {"tp": one.tp, "fp": one.fp, "fn": one.fn, "tn": one.tn} for index, one in by_class.items()
         },
         "false_positive_on_empty": any(one.false_positive_on_empty for one in by_class.values()),
+        "coarse_empty": prediction.coarse_empty,
         "empty_prediction": not bool((prediction.mask > 0).any()),
     }
 

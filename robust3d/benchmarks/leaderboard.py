@@ -45,7 +45,7 @@ def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attack
     unbounded = {record["attack"] for record in records if not record["bounded"]}
     rows = []
     for model in models:
-        table = _complete(records, model, attacks)
+        table = complete_cases(records, model, attacks)
         clean = summarise(table[CLEAN].tolist())
         means = {attack: float(table[attack].mean()) for attack in attacks}
         bounded = [attack for attack in attacks if attack not in unbounded] or list(attacks)
@@ -69,8 +69,14 @@ def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attack
     return pd.DataFrame(rows).round(2)
 
 
-def _complete(records: Sequence[dict[str, Any]], model: str, attacks: Sequence[str]) -> pd.DataFrame:
-    """Return DSC in percent by case and attack, for the cases of which nothing is missing."""
+def complete_cases(records: Sequence[dict[str, Any]], model: str, attacks: Sequence[str]) -> pd.DataFrame:
+    """Return DSC in percent by case and attack, for the cases of which nothing is missing.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     own = [record for record in records if record["model"] == model]
     frame = pd.DataFrame(
         {

@@ -40,9 +40,14 @@ def attacks(*, collection: Collection = ()) -> None:
 
     def row(name: str) -> Row:
         card = read_attack_card(name, collections)
-        return name, card.attack.title, card.reference.paper, card.reference.equation
+        attack = card.attack
+        norm = ", ".join(attack.norms) if attack.bounded else "unbounded"
+        source = f"{card.reference.paper}, {card.reference.equation}".removesuffix(", ")
+        return name, attack.title, norm, attack.objective, attack.cost, source
 
-    _show("attacks", ("name", "what it is", "paper", "equation"), collections.entries("attacks"), row)
+    _show(
+        "attacks", ("name", "what it is", "norm", "loss", "cost a case", "source"), collections.entries("attacks"), row
+    )
 
 
 def defenses(*, collection: Collection = ()) -> None:

@@ -49,6 +49,7 @@ def run(
     """
     from robust3d.benchmarks.attacks import find_attack
     from robust3d.benchmarks.card import read_benchmark_card
+    from robust3d.benchmarks.comparison import compare_attacks
     from robust3d.benchmarks.leaderboard import leaderboard
     from robust3d.benchmarks.run import Benchmark
     from robust3d.benchmarks.store import Store
@@ -88,8 +89,10 @@ def run(
         records = benchmark.run(store, report)
     if failures and not records:
         raise InputError(f"every cell failed, the first: {failures[0]}; the reasons are in {out / 'failed'}")
-    board = leaderboard(records, benchmark.models, [one.name for one in benchmark.attacks])
-    write_tables(board, records, benchmark.threat, about.title, out)
+    names = [one.name for one in benchmark.attacks]
+    board = leaderboard(records, benchmark.models, names)
+    comparison = compare_attacks(records, benchmark.models, names)
+    write_tables(board, comparison, records, benchmark.threat, about.title, out)
     Console().print(console_table(board, benchmark.threat, about.title))
     if failures:
         raise InputError(

@@ -18,10 +18,16 @@ from robust3d.threat.model import ThreatModel
 
 
 def write_tables(
-    board: pd.DataFrame, records: Sequence[dict[str, Any]], threat: ThreatModel, title: str, folder: Path
+    board: pd.DataFrame,
+    comparison: pd.DataFrame,
+    records: Sequence[dict[str, Any]],
+    threat: ThreatModel,
+    title: str,
+    folder: Path,
 ) -> None:
-    """Write ``leaderboard.csv``, ``leaderboard.md`` and ``results.jsonl`` atomically."""
+    """Write ``leaderboard.csv``, ``leaderboard.md``, ``comparison.csv`` and ``results.jsonl`` atomically."""
     write_text(folder / "leaderboard.csv", board.to_csv(index=False, float_format="%.2f"))
+    write_text(folder / "comparison.csv", comparison.to_csv(index=False, float_format="%.2f"))
     write_text(folder / "leaderboard.md", markdown(board, threat, title))
     lines = (json.dumps(record, sort_keys=True) for record in records)
     write_text(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))

@@ -182,9 +182,10 @@ def test_model_is_left_as_it_was(segmenter, volume) -> None:
     assert all(torch.equal(before[key], tensor) for key, tensor in net.state_dict().items())
 
 
-def test_card_follows_the_paper() -> None:
-    settings = load_attack("vafa").settings()
-    assert (settings["q_start"], settings["q_min"], settings["block"]) == (1.0, 1.0, 32)
+@pytest.mark.parametrize(("name", "start", "least"), [("vafa", 1.0, 1.0), ("vafa-qmax", 20.0, 5.0)])
+def test_cards_start_as_the_paper_and_as_the_authors_code(name, start, least) -> None:
+    settings = load_attack(name).settings()
+    assert (settings["q_start"], settings["q_min"], settings["q_max"], settings["block"]) == (start, least, 20.0, 32)
     assert (settings["loss"], settings["gradient"]) == ("dice", "fused")
 
 

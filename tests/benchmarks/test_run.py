@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from robust3d.benchmarks.comparison import compare_attacks
 from robust3d.benchmarks.leaderboard import leaderboard
 from robust3d.foundation.errors import InputError
 
-TABLES = ("leaderboard.csv", "leaderboard.md")
+TABLES = ("leaderboard.csv", "leaderboard.md", "comparison.csv")
 
 
 def command(tiny_zoo, out, *extra: str) -> list[str]:
@@ -95,9 +96,9 @@ def test_a_damaged_cell_is_named(tiny_zoo, undisturbed, tmp_path) -> None:
     assert "Traceback" not in failed.stderr
 
 
-def records(model: str, table: dict[str, list[float]]) -> list[dict[str, object]]:
+def records(model: str, table: dict[str, list[float]], unbounded: str = "") -> list[dict[str, object]]:
     return [
-        {"model": model, "case": f"case_{number}", "attack": attack, "dsc": value}
+        {"model": model, "case": f"case_{number}", "attack": attack, "dsc": value, "bounded": attack != unbounded}
         for attack, values in table.items()
         for number, value in enumerate(values)
     ]
@@ -111,6 +112,47 @@ def test_leaderboard_by_hand() -> None:
     assert row.worst_dsc == 15  # 20 and 10
     assert row["drop"] == 50  # 80 - 30, the lowest attacked mean
     assert (row.drop_ci_low, row.drop_ci_high) == (40, 60)
+
+
+def test_comparison_by_hand() -> None:
+    made = records("m", {"clean": [0.9, 0.7], "a": [0.5, 0.1], "b": [0.2, 0.0], "c": [0.5, 0.1]})
+    table = compare_attacks(made, ["m"], ["a", "b", "c"])
+    assert list(zip(table.attack, table.against, strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert list(table.difference) == [20, 0, -20]
+    assert (table.ci_low[0], table.ci_high[0]) == (10, 30)
+
+
+def test_attacks_beyond_epsilon_are_shown_but_never_the_worst() -> None:
+    made = records("m", {"clean": [0.9, 0.7], "a": [0.5, 0.1], "b": [0.2, 0.0]}, unbounded="b")
+    row = leaderboard(made, ["m"], ["a", "b"]).iloc[0]
+    assert (row.b_dsc, row.worst_dsc, row["drop"]) == (10, 30, 50)
+
+
+def test_transfer_and_costs(tiny_zoo, tmp_path) -> None:
+    extra = ("--attack", "fgsm@tiny", "--attack", "fgsm", "--attack", "corruption-noise", "--storage", "int16")
+    subprocess.run(command(tiny_zoo, tmp_path, *extra), check=True, capture_output=True)
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    clean, transfer, own, noise = lines[:4]
+    # The source is the model itself, so transfer is the attack itself.
+    assert transfer["attack"] == "fgsm@tiny"
+    assert (transfer["dsc"], transfer["tp"]) == (own["dsc"], own["tp"])
+    assert transfer["settings"]["attack"]["source"]["model"] == transfer["model_sha256"]
+    assert clean["gradient_windows"] == 0 < own["gradient_windows"]
+    assert clean["forward_windows"] == noise["forward_windows"] > 0
+    assert (own["bounded"], noise["bounded"]) == (True, False)
+    assert own["linf"] == 10
+    assert own["peak_memory_mb"] > 50
+    assert {"details", "coarse_empty", "distance"} <= own.keys()
+
+
+def test_what_an_attack_cannot_serve_is_refused_before_anything_is_computed(tiny_zoo, tmp_path) -> None:
+    done = subprocess.run(
+        command(tiny_zoo, tmp_path, "--attack", "fgsm", "--attack", "apgd-dlr"), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "use 'margin'" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("cells/*.json"))
 
 
 def test_only_complete_cases_count() -> None:

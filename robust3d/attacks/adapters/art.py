@@ -74,7 +74,7 @@ class ArtAttack(Step, GradientAttack):
         return self
 
     @property
-    def norms(self) -> tuple[str, ...]:  # type: ignore[override]
+    def norms(self) -> tuple[str, ...]:
         """Norms of threat models that it serves."""
         return ("linf",) if self.attack == "BasicIterativeMethod" else ("linf", "l2")
 

@@ -90,7 +90,7 @@ class TorchattacksAttack(Step, Attack):
         return self
 
     @property
-    def norms(self) -> tuple[str, ...]:  # type: ignore[override]
+    def norms(self) -> tuple[str, ...]:
         """Norms of threat models that it serves."""
         return ("l2",) if self.attack == "PGDL2" else ("linf",)
 
