@@ -184,5 +184,6 @@ def _library(module: str, package: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise InputError(
-            f"this corruption needs {package}, which cannot be imported ({error}); pip install {package}"
+            f"this corruption needs {package}, which cannot be imported ({error}); "
+            "run: pip install 'robust3d[corruptions]'"
         ) from error

@@ -11,7 +11,7 @@ from robust3d.attacks.apgd import APGD, warn_if_short
 from robust3d.attacks.attack import Adversarial, Attack, Attempt
 from robust3d.attacks.objective import Search
 from robust3d.losses.registry import check_classes, find_loss
-from robust3d.segment.pipeline import Mode, Pipeline, Target
+from robust3d.segment.pipeline import Mode, Pipeline, Target, Windows
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
 
@@ -30,7 +30,7 @@ class SEA3D(Attack):
         Stages of a cascade that each loss attacks in turn; a single-stage model has one member a loss.
     steps : int
         Gradients a member.
-    restarts, check_every, red_eps, gradient
+    restarts, check_every, red_eps, gradient, windows
         As for :class:`APGD`.
     """
 
@@ -38,6 +38,7 @@ class SEA3D(Attack):
     losses: tuple[str, ...] = Field(("masked_ce", "balanced_masked_ce", "js", "dice", "margin"), min_length=1)
     targets: tuple[Target, ...] = Field(("c2f",), min_length=1)
     gradient: Mode = "fused"
+    windows: Windows = "all"
     steps: PositiveInt = 100
     restarts: PositiveInt = 1
     check_every: PositiveInt = 10
@@ -58,6 +59,7 @@ class SEA3D(Attack):
                 name=f"{loss}/{target}" if stages > 1 else loss,
                 loss=loss,
                 gradient=self.gradient,
+                windows=self.windows,
                 target=target,
                 steps=self.steps,
                 restarts=self.restarts,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robust3d.foundation.digest import digest_json
 from robust3d.foundation.errors import InputError
-from robust3d.losses.registry import Loss
+from robust3d.losses.registry import Loss, find_loss
 from robust3d.segment.components import drop_small_components
 from robust3d.segment.grid import Shape
 from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
@@ -132,22 +132,33 @@ class CoarseToFine:
             raise InputError("statistics 'through' needs the target 'coarse': a box has no statistics of its own")
         if target == "coarse":
             return self.coarse.loss_gradient(image, label, loss, mode, windows, statistics=statistics)
-        value, gradient = self._fine_gradient(image, label, loss, mode, windows)
-        if target == "c2f":
-            coarse_value, coarse_gradient = self.coarse.loss_gradient(image, label, loss, mode, windows)
-            value, gradient = value + coarse_value, gradient + coarse_gradient
+        if target == "fine":
+            value, gradient, coarse = 0.0, _zeros_like(image), self.coarse.predict(image)
+        else:
+            value, gradient, coarse = self._coarse_gradient(image, label, find_loss(loss), mode, windows)
+        box = self.box(coarse)
+        if box is not None:
+            fine = self.fine.frozen_at(image)
+            fine_value, fine_gradient = fine.loss_gradient(image[box], label[box], loss, mode, windows)
+            value += fine_value
+            gradient[box] += fine_gradient
         return value, gradient
 
-    def _fine_gradient(
-        self, image: VolumeT, label: NDArray[Any] | Tensor, loss: str | Loss, mode: Mode, windows: Windows
-    ) -> tuple[float, VolumeT]:
-        gradient = _zeros_like(image)
-        box = self.box(self.coarse.predict(image))
-        if box is None:
-            return 0.0, gradient
-        fine = self.fine.frozen_at(image)
-        value, gradient[box] = fine.loss_gradient(image[box], label[box], loss, mode, windows)
-        return value, gradient
+    def _coarse_gradient(
+        self, image: VolumeT, label: NDArray[Any] | Tensor, loss: Loss, mode: Mode, windows: Windows
+    ) -> tuple[float, VolumeT, Prediction]:
+        """Return loss, gradient and prediction of the coarse stage; the exact gradient's first pass is a prediction."""
+        seen: list[Tensor] = []
+
+        def watched(logits: Tensor, truth: Tensor) -> Tensor:
+            seen.append(logits.detach())
+            return loss(logits, truth)
+
+        if mode == "fused" and self.coarse.fusion.kind != "vote":
+            value, gradient = self.coarse.loss_gradient(image, label, watched, mode, windows)
+            return value, gradient, self.coarse.prediction_of(seen[0][0])
+        value, gradient = self.coarse.loss_gradient(image, label, loss, mode, windows)
+        return value, gradient, self.coarse.predict(image)
 
 
 def _zeros_like(image: VolumeT) -> VolumeT:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from robust3d.losses.registry import Loss
 from robust3d.segment.fusion import Fusion, fuse_logits
+from robust3d.segment.influence import influence, influential_windows
 from robust3d.segment.network import Predictor, window_logits
 from robust3d.segment.windows import WindowPlan
 
@@ -62,6 +63,7 @@ def fused_gradient(
     *,
     fusion: Fusion,
     attacked: WindowPlan,
+    influential: bool = False,
 ) -> tuple[float, Tensor]:
     """Differentiate a loss of the fused prediction exactly, in two passes with one window batch's graph.
 
@@ -81,6 +83,8 @@ def fused_gradient(
         How the windows are combined; a vote is differentiated as the mean of probabilities.
     attacked : WindowPlan
         The windows whose share of the gradient is computed; ``plan`` for the exact gradient.
+    influential : bool
+        Whether only those of them are that hold nearly all of the objective's slope.
 
     Returns
     -------
@@ -94,6 +98,8 @@ def fused_gradient(
     leaf = fused.detach().requires_grad_(True)
     value = loss(leaf[(slice(None), *plan.inner)][None], label[None])
     (cotangent,) = torch.autograd.grad(value, leaf)
+    if influential:
+        attacked = influential_windows(attacked, influence(fusion, fused, cotangent), weights, coverage)
     total = torch.zeros_like(volume)
     for corners in attacked.batches(batch):
         windows = plan.gather(volume, corners).requires_grad_(True)

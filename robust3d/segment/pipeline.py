@@ -15,7 +15,7 @@ from robust3d.losses.registry import Loss
 from robust3d.segment.prediction import Prediction
 
 Mode = Literal["window_mean", "fused"]
-Windows = Literal["all", "skip_background", "tiling"]
+Windows = Literal["all", "skip_background", "influential", "tiling"]
 Target = Literal["coarse", "fine", "c2f"]
 Statistics = Literal["frozen", "through"]
 
@@ -34,6 +34,8 @@ def check_options(*, mode: str, windows: str, target: str, statistics: str) -> N
             raise InputError(f"unknown {option} {value!r}; {nearest(value, get_args(known))}")
     if windows == "tiling" and mode == "fused":
         raise InputError("windows 'tiling' are not those of the fused prediction; use mode 'window_mean'")
+    if windows == "influential" and mode == "window_mean":
+        raise InputError("windows 'influential' are chosen by the fused prediction; use mode 'fused'")
 
 
 VolumeT = TypeVar("VolumeT", NDArray[np.float32], NDArray[np.float64], Tensor)
@@ -82,7 +84,8 @@ class Pipeline(Protocol):
             ``"window_mean"``: window gradients, averaged where windows overlap (the chapter's).
             ``"fused"``: exact gradient of the loss of the fused prediction.
         windows : str
-            ``"all"``; ``"skip_background"``: only those whose label holds foreground (the chapter's); ``"tiling"``:
+            ``"all"``; ``"skip_background"``: only those whose label holds foreground (the chapter's);
+            ``"influential"``: those that hold 98 % of the slope of the objective (``"fused"`` only); ``"tiling"``:
             non-overlapping ones in place of the grid's (how patch-wise attacks work; ``"window_mean"`` only).
         target : str
             Stage of a cascade: ``"coarse"``, ``"fine"`` (box from this volume) or ``"c2f"`` (sum of both losses).

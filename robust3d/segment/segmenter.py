@@ -147,7 +147,11 @@ class Segmenter:
 
     def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
         """Segment a raw volume ``(D1, D2, D3)``."""
-        raw = self.probabilities(image).argmax(dim=0).to(torch.uint8).cpu().numpy()
+        return self.prediction_of(self.probabilities(image))
+
+    def prediction_of(self, fused: Tensor) -> Prediction:
+        """Return the masks of a fused prediction ``(K, D1, D2, D3)``, in any scale that keeps the order of classes."""
+        raw = fused.argmax(dim=0).to(torch.uint8).cpu().numpy()
         return Prediction(mask=drop_small_components(raw, self.min_component), raw=raw)
 
     def loss_gradient(
@@ -198,6 +202,7 @@ class Segmenter:
                     self.window_batch,
                     fusion=self.fusion,
                     attacked=attacked,
+                    influential=windows == "influential",
                 )
         inner = gradient[plan.inner]
         through = statistics == "through"

@@ -203,7 +203,7 @@ def test_noise_in_another_unit_is_refused(segmenter, volume) -> None:
 )
 def test_missing_library_is_named_with_the_command(segmenter, volume, monkeypatch, kind, module, package) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError, match=f"needs {package}.*pip install {package}"):
+    with pytest.raises(InputError, match=f"needs {package}.*pip install 'robust3d\\[corruptions\\]'"):
         Corruption(name="c", kind=kind)(segmenter, volume, THREAT)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from robust3d.foundation.errors import InputError
 from robust3d.segment.cascade import CoarseToFine
+from robust3d.segment.cost import counting
 from robust3d.segment.grid import overlap
 from robust3d.segment.intensity import unit_window
 from robust3d.segment.segmenter import Segmenter
@@ -154,3 +155,21 @@ def test_the_gradient_is_where_the_image_is(cascade, image, target) -> None:
         assert type(gradient) is type(given)
         assert getattr(gradient, "device", None) == getattr(given, "device", None)
         np.testing.assert_allclose(torch.as_tensor(gradient).cpu(), expected[1], rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["ce", "dice"])
+def test_the_exact_gradient_of_both_stages_is_their_sum_and_spends_no_prediction_on_the_box(
+    cascade, image, loss
+) -> None:
+    image = image.astype(np.float64)
+    label = (image > 110).astype(np.uint8)
+    values, gradients, windows = {}, {}, {}
+    for target in ("coarse", "fine", "c2f"):
+        with counting() as cost:
+            values[target], gradients[target] = cascade.loss_gradient(image, label, loss, "fused", target=target)
+        windows[target] = cost.forward_windows
+    assert values["c2f"] == pytest.approx(values["coarse"] + values["fine"], rel=1e-9)
+    np.testing.assert_allclose(gradients["c2f"], gradients["coarse"] + gradients["fine"], rtol=1e-9, atol=1e-15)
+    with counting() as prediction:
+        cascade.coarse.predict(image)
+    assert windows["c2f"] == windows["coarse"] + windows["fine"] - prediction.forward_windows
