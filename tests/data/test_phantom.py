@@ -13,7 +13,7 @@ from robust3d.data.phantom import Phantom, generate_phantom
 from robust3d.data.phantom.specks import drop_specks
 from robust3d.foundation.errors import InputError
 
-GOLDEN = "ee80ec9b5a3c25db618adb30fbd57aea83ac198a914e623caa69687897d8b74f"
+GOLDEN = "3cb19aa70243117d295da09d96945d805dd89872c9b945980331871d60160a51"
 
 
 def digest(case: Phantom) -> str:

@@ -73,11 +73,11 @@ def place_gland(canvas: Canvas, gland: Gland, generator: np.random.Generator) ->
 
 
 def paint_bed(canvas: Canvas, gland: Gland, shape: GlandShape, generator: np.random.Generator) -> None:
-    """Paint the retroperitoneal tissue of a lean patient around the gland, 10 to 22 HU below it; organs come after.
+    """Paint the retroperitoneal tissue of a lean patient around the gland, 30 to 45 HU below it; organs come after.
 
     Without it most of the gland's surface would border on fat, 200 HU away, and nothing there would be ambiguous.
     """
-    contrast = generator.uniform(10.0, 22.0)
+    contrast = generator.uniform(30.0, 45.0)
     thickness = np.clip(9.0 + 4.0 * shape.halo, 3.0, 15.0)
     canvas.paint(shape.box, shape.distance - thickness, gland.level - contrast + 4.0 * shape.grain)
 

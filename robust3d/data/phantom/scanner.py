@@ -20,7 +20,7 @@ def scan(canvas: Canvas, settings: np.random.Generator, noise: np.random.Generat
     canvas
         The painted anatomy.
     settings
-        Source of the scanner's settings, whatever the grid: blur of 2 to 3.6 mm FWHM, noise of 4 to 6.5 HU,
+        Source of the scanner's settings, whatever the grid: blur of 2 to 3.6 mm FWHM, noise of 6 to 10 HU,
         as in a clinical portal venous scan.
     noise
         Source of the voxel noise, whose number of draws is the number of voxels.
@@ -31,7 +31,7 @@ def scan(canvas: Canvas, settings: np.random.Generator, noise: np.random.Generat
         HU, shape ``(D1, D2, D3)``.
     """
     blur, grain = settings.uniform(2.0, 3.6) / _FWHM, settings.uniform(1.0, 1.8)
-    sigma, shading = settings.uniform(4.0, 6.5), settings.uniform(1.0, 3.0)
+    sigma, shading = settings.uniform(6.0, 10.0), settings.uniform(1.0, 3.0)
     image = gaussian_filter(canvas.image, [blur / step for step in canvas.spacing], mode="nearest")
     image += shading * evaluate_field(draw_lattice(settings, 12), 60.0, canvas.axes)
     white = noise.standard_normal(image.shape)
