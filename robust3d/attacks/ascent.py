@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from robust3d.attacks.attack import Adversarial, Attempt
 from robust3d.attacks.objective import GradientAttack, Search
+from robust3d.attacks.step import Step
 from robust3d.attacks.updates import UPDATES, UpdateName
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
@@ -17,19 +18,15 @@ from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
 
 
-class GradientAscent(GradientAttack):
+class GradientAscent(Step, GradientAttack):
     """X_{k+1} = project(X_k + step direction(grad L(X_k))).
 
     Parameters
     ----------
     steps : int
         Number of steps N.
-    step_size : float or None
-        Step alpha in ``step_unit``, whatever epsilon is.
-    step_unit : str or None
-        Unit of ``step_size``; the threat model must have the same.
-    relative_step : float or None
-        Step as a fraction of epsilon; give this or ``step_size``.
+    step_size, step_unit, relative_step
+        As for :class:`Step`.
     start : str
         ``"clean"``, or ``"uniform"`` in the epsilon-ball.
     restarts : int
@@ -47,9 +44,6 @@ class GradientAscent(GradientAttack):
 
     algorithm: Literal["gradient_ascent"] = "gradient_ascent"
     steps: PositiveInt
-    step_size: PositiveFloat | None = None
-    step_unit: str | None = None
-    relative_step: PositiveFloat | None = None
     start: Literal["clean", "uniform"] = "clean"
     restarts: PositiveInt = 1
     update: UpdateName = "steepest"
@@ -59,12 +53,7 @@ class GradientAscent(GradientAttack):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.step_size is None) == (self.relative_step is None):
-            raise InputError(f"attack {self.name}: give either step_size with step_unit, or relative_step")
-        if self.step_size is not None and self.step_unit is None:
-            raise InputError(f"attack {self.name}: step_size {self.step_size:g} has no unit; add step_unit")
-        if self.relative_step is not None and self.step_unit is not None:
-            raise InputError(f"attack {self.name}: relative_step is a fraction of epsilon; leave step_unit out")
+        self.check_step(self.name)
         if self.restarts > 1 and self.start == "clean":
             raise InputError(f"attack {self.name}: restarts from the clean volume are all alike; use start = 'uniform'")
         if self.check_every is not None and self.iterate == "last":
@@ -85,11 +74,7 @@ class GradientAscent(GradientAttack):
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a step in another unit than the threat model's, and a loss that the classes do not allow."""
         super().check(classes, threat)
-        if self.step_size is not None and self.step_unit != threat.unit:
-            raise InputError(
-                f"attack {self.name} steps in {self.step_unit} and the threat model is in {threat.unit}; "
-                "give relative_step instead, or another threat model"
-            )
+        self.check_unit(self.name, threat)
 
     def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
         """Attack one labelled case.
@@ -108,7 +93,7 @@ class GradientAscent(GradientAttack):
             candidate = self._first(attempt, restart)
             update = UPDATES[self.update](threat, self.decay or 0.0)
             for number in range(self.steps):
-                step = self.step_size if self.step_size is not None else (self.relative_step or 0.0) * threat.epsilon
+                step = self.step(threat)
                 _, gradient = search.climb(update.ahead(candidate, step), number / self.steps)
                 candidate = threat.project(candidate + step * update.direction(gradient), attempt.clean)
                 if self.iterate == "best" and (number + 1) % every == 0 and number + 1 < self.steps:

@@ -74,6 +74,12 @@ def changed(option: str, *values: str) -> list[str]:
         ([*ATTACK, "--unit", "mm"], "needs a unit"),
         ([*changed("--attack", "ifgsm"), "--unit", "intensity"], "steps in HU"),
         ([*ATTACK, "--valid", "5", "1"], "is empty"),
+        ([*ATTACK, "--norm", "l2"], "RMS HU"),
+        ([*ATTACK, "--norm", "l2", "--unit", "RMS"], "needs a unit"),
+        ([*changed("--attack", "square"), "--norm", "l2", "--unit", "RMS HU"], "is defined for norm linf"),
+        (changed("--attack", "apgd-dlr"), "use 'margin'"),
+        (["run", "tiny-bench", "--out", "out", "--attack", "fgsm@tinny"], "did you mean 'tiny'?"),
+        (["run", "tiny-bench", "--out", "out", "--attack", "fgms@tiny"], "did you mean 'fgsm'?"),
         (["predict", "--model", "tiny", "--image", "file", "--out", "out"], "not a readable NIfTI file"),
     ],
 )

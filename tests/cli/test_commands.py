@@ -61,6 +61,50 @@ def test_attack_reports_what_it_saved(call, phantom, tmp_path, tiny_zoo, integer
         assert result[f"dsc_{name}"] == pytest.approx(r3.dsc(mask, truth), abs=1e-12)
 
 
+_READ_BACK = """
+import sys, nibabel, numpy, robust3d as r3
+from robust3d.foundation.collections import Collections
+saved, clean, label = (numpy.asanyarray(nibabel.load(path).dataobj) for path in sys.argv[1:4])
+model = r3.load_model("tiny", collections=Collections.open([sys.argv[4]]))
+change = numpy.abs(saved.astype(float) - clean.clip(-100, 240)).max()
+print(saved.dtype, change, r3.dsc(model.predict(saved.astype(numpy.float32)).mask, label))
+"""
+
+
+@pytest.mark.parametrize("attack", ["ifgsm", "apgd-dice"])
+@pytest.mark.filterwarnings("ignore:.*judges its progress")
+def test_an_int16_attack_is_worth_what_its_file_is_worth_in_a_fresh_process(
+    call, phantom, tmp_path, tiny_zoo, attack
+) -> None:
+    image, label = phantom
+    if attack != "ifgsm":
+        content = (Collections.open().find("attacks", attack)).read_text().replace("steps = 100", "steps = 4")
+        (tmp_path / "attacks").mkdir()
+        (tmp_path / "attacks" / f"{attack}.toml").write_text(content)
+    call("attack", "--model", "tiny", "--image", image, "--label", label, "--attack", attack, "--epsilon", 10.2,
+         "--storage", "int16", "--out", tmp_path / "o", "--collection", tiny_zoo, "--collection", tmp_path)  # fmt: skip
+    arguments = [tmp_path / "o" / "adversarial.nii.gz", image, label, tiny_zoo]
+    done = subprocess.run([sys.executable, "-c", _READ_BACK, *map(str, arguments)], capture_output=True, check=True)
+    dtype, change, score = done.stdout.decode().split()
+    result = json.loads((tmp_path / "o" / "result.json").read_text())
+    assert dtype == "int16"
+    assert float(change) == result["linf"] <= 10
+    assert float(score) == pytest.approx(result["dsc_adversarial"], abs=1e-6)
+
+
+def test_an_l2_bound_holds_on_the_file(call, phantom, tmp_path, tiny_zoo) -> None:
+    image, label = phantom
+    call("attack", "--model", "tiny", "--image", image, "--label", label, "--attack", "fgsm", "--norm", "l2",
+         "--epsilon", 3.0, "--unit", "RMS HU", "--out", tmp_path / "o", "--collection", tiny_zoo)  # fmt: skip
+    result = json.loads((tmp_path / "o" / "result.json").read_text())
+    saved, clean = (nib.load(path).get_fdata() for path in (tmp_path / "o" / "adversarial.nii.gz", image))
+    change = saved - clean.clip(-100, 240)
+    assert result["distance"] == pytest.approx(np.sqrt(np.mean(change**2)), rel=1e-6)
+    # Integer files are rounded toward the clean volume.
+    assert 0 < result["distance"] <= 3.0
+    assert result["linf"] == np.abs(change).max() > 3
+
+
 def test_predict(call, phantom, tmp_path, tiny_zoo, capsys) -> None:
     image, label = phantom
     call("predict", "--model", "tiny/coarse", "--image", image, "--label", label, "--out", tmp_path / "p",

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveInt, field_validator, model_validator
 from torch import Tensor
 
+from robust3d.attacks.adapters.fields import check_fields
 from robust3d.attacks.adapters.libraries import check_attack, library_version, load, require
 from robust3d.attacks.adapters.refusals import ART
-from robust3d.attacks.adapters.step import Step, check_fields
 from robust3d.attacks.attack import Adversarial, Attempt
 from robust3d.attacks.objective import GradientAttack, Search
+from robust3d.attacks.step import Step
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel

@@ -9,11 +9,12 @@ from typing import Any, Literal, Self
 import torch
 from pydantic import PositiveInt, field_validator, model_validator
 
+from robust3d.attacks.adapters.fields import check_fields
 from robust3d.attacks.adapters.libraries import check_attack, library_version, load, require
 from robust3d.attacks.adapters.refusals import TORCHATTACKS
-from robust3d.attacks.adapters.step import Step, check_fields
 from robust3d.attacks.adapters.whole_volume import WholeVolumeModel
 from robust3d.attacks.attack import Adversarial, Attack, Attempt
+from robust3d.attacks.step import Step
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
