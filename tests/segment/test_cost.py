@@ -14,7 +14,7 @@ def test_windows_are_counted_by_hand() -> None:
     segmenter = Segmenter.from_network(
         nn.Conv3d(1, 2, 1), window=4, grid=overlap(0.5), intensity=hu_window(-100, 240), window_batch=5
     )
-    image = torch.zeros(8, 4, 6)
+    image = torch.arange(192.0).view(8, 4, 6)
     label = torch.zeros(8, 4, 6, dtype=torch.long)
     label[0] = 1
     # 3 x 1 x 2 windows, of which 1 x 1 x 2 hold foreground.

@@ -228,7 +228,7 @@ def test_every_attack_of_the_library_is_either_allowed_or_refused() -> None:
         ({"attack": "FGSM", "steps": 3}, "FGSM has no steps; leave it out"),
         ({"attack": "BIM", "relative_step": 0.1}, "BIM needs steps"),
         ({"attack": "BIM", "steps": 3}, "either step_size with step_unit, or relative_step"),
-        ({"attack": "BIM", "steps": 3, "step_size": 2.0}, "either step_size with step_unit"),
+        ({"attack": "BIM", "steps": 3, "step_size": 2.0}, "has no unit; add step_unit"),
         ({"attack": "BIM", "steps": 3, "relative_step": 0.1, "start": "clean"}, "BIM has no start"),
         ({"attack": "EOTPGD", "steps": 3, "relative_step": 0.1, "start": "clean"}, "EOTPGD needs eot_iter"),
         ({"attack": "PGD", "steps": 3, "relative_step": 0.1}, "PGD needs start"),
