@@ -8,13 +8,13 @@ from typing import Literal, Self
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor
 
-from robust3d.attacks.attack import Adversarial, Attempt
+from robust3d.attacks.attack import Adversarial, Attempt, amount
 from robust3d.attacks.objective import GradientAttack, Search
 from robust3d.attacks.step import Step
 from robust3d.attacks.updates import UPDATES, UpdateName
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
-from robust3d.threat.model import ThreatModel
+from robust3d.threat.model import UNITS, ThreatModel
 from robust3d.volume.volume import Volume
 
 
@@ -65,16 +65,22 @@ class GradientAscent(Step, GradientAttack):
         return self
 
     @property
+    def norms(self) -> tuple[str, ...]:
+        """Norms of the threat models that it serves: those of the step's unit, if it has one."""
+        return tuple(norm for norm, units in UNITS.items() if self.step_unit is None or self.step_unit in units)
+
+    @property
     def cost(self) -> str:
         """What one case costs, for listings."""
         total = self.restarts * self.steps
         checks = -(-self.steps // (self.check_every or 1)) if self.iterate == "best" else int(self.restarts > 1)
-        return f"{total} gradients" + (f", {self.restarts * checks} predictions" if checks else "")
+        gradients = amount(total, "gradient")
+        return f"{gradients}, {amount(self.restarts * checks, 'prediction')}" if checks else gradients
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a step in another unit than the threat model's, and a loss that the classes do not allow."""
-        super().check(classes, threat)
         self.check_unit(self.name, threat)
+        super().check(classes, threat)
 
     def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
         """Attack one labelled case.

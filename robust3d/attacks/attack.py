@@ -186,3 +186,8 @@ class Attempt:
             seconds=time.perf_counter() - self._began,
             details=details or {},
         )
+
+
+def amount(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``"1 gradient"`` or ``"5 gradients"``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

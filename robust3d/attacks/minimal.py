@@ -41,6 +41,16 @@ class MinimalNorm(Attack):
     halvings: PositiveInt = 5
 
     @property
+    def norms(self) -> tuple[str, ...]:
+        """Norms of the attack inside."""
+        return self.inner.norms
+
+    @property
+    def objective(self) -> str:
+        """What the attack inside optimises."""
+        return self.inner.objective
+
+    @property
     def cost(self) -> str:
         """What one case costs, for listings."""
         return f"{1 + self.halvings} x ({self.inner.cost})"

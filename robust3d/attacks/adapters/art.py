@@ -16,7 +16,7 @@ from torch import Tensor
 from robust3d.attacks.adapters.fields import check_fields
 from robust3d.attacks.adapters.libraries import check_attack, library_version, load, require
 from robust3d.attacks.adapters.refusals import ART
-from robust3d.attacks.attack import Adversarial, Attempt
+from robust3d.attacks.attack import Adversarial, Attempt, amount
 from robust3d.attacks.objective import GradientAttack, Search
 from robust3d.attacks.step import Step
 from robust3d.foundation.errors import InputError
@@ -82,7 +82,7 @@ class ArtAttack(Step, GradientAttack):
     @property
     def cost(self) -> str:
         """What one case costs, for listings."""
-        return f"{self.steps} gradients"
+        return amount(self.steps, "gradient")
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a threat model of another norm or unit, a loss that the classes do not allow, a missing library."""
