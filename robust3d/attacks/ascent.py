@@ -66,7 +66,9 @@ class GradientAscent(Step, GradientAttack):
 
     @property
     def norms(self) -> tuple[str, ...]:
-        """Norms of the threat models that it serves: those of the step's unit, if it has one."""
+        """Norms of the threat models that it serves: those of the step's unit, if it has one, and of the update."""
+        if self.update in ("amsgrad", "max_normalised"):
+            return ("linf",)
         return tuple(norm for norm, units in UNITS.items() if self.step_unit is None or self.step_unit in units)
 
     @property

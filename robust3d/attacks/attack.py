@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,15 +58,17 @@ class Attack(Card, ABC):
     A subclass adds ``algorithm``, a literal by which cards choose it, and its hyperparameters.
     """
 
-    bounded: ClassVar[bool] = True
-    """Whether the perturbation keeps to the threat model's epsilon; an unbounded one never counts as worst case."""
-
     name: str
     title: str = ""
 
     def settings(self) -> dict[str, Any]:
         """Return JSON-ready hyperparameters."""
         return self.model_dump(mode="json", exclude={"title"})
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the perturbation keeps to the threat model's epsilon; an unbounded one never counts as worst case."""
+        return True
 
     @property
     def norms(self) -> tuple[str, ...]:

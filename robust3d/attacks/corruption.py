@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -73,11 +73,14 @@ class Corruption(Attack):
         From 1 to 5; :data:`SEVERITIES` says what it means.
     """
 
-    bounded: ClassVar[bool] = False
-
     algorithm: Literal["corruption"] = "corruption"
     kind: Kind
     severity: Annotated[int, Field(ge=1, le=5)] = 3
+
+    @property
+    def bounded(self) -> bool:
+        """It has no epsilon."""
+        return False
 
     def settings(self) -> dict[str, Any]:
         """Return JSON-ready hyperparameters, with what the severity means."""

@@ -13,12 +13,27 @@ from scipy import ndimage
 
 from robust3d.foundation.cards import Card
 from robust3d.foundation.errors import InputError
-from robust3d.metrics.counts import foreground_dsc
+from robust3d.metrics.counts import dsc, foreground_dsc
+from robust3d.volume.labels import IGNORE
 from robust3d.volume.volume import Volume
 
 
 class GoalBase(Card, ABC):
     """A label map to reach, made from the case."""
+
+    def check(self, classes: int) -> None:
+        """Refuse a class that the model does not have.
+
+        Raises
+        ------
+        InputError
+            With the classes that there are.
+        """
+        wanted = getattr(self, "class_index", None)
+        if wanted is not None and wanted >= classes:
+            raise InputError(
+                f"the goal is about class {wanted} and the model has 0 to {classes - 1}; choose one of them"
+            )
 
     @abstractmethod
     def label(self, volume: Volume) -> NDArray[np.uint8]:
@@ -49,11 +64,17 @@ class Erase(GoalBase):
         """Return the label without the organ."""
         label = volume.known_label()
         erased = label > 0 if self.class_index is None else label == self.class_index
-        return np.where(erased, np.uint8(0), label)
+        return np.where(erased & (label != IGNORE), np.uint8(0), label)
 
     def score(self, mask: NDArray[Any], volume: Volume, classes: int) -> float:
         """Return the DSC with the truth that is left; the DSC with an empty map could only be 0 or 1."""
+        if self.class_index is not None:
+            return dsc(mask, volume.known_label(), self.class_index)
         return foreground_dsc(mask, volume.known_label(), classes)
+
+    def figures(self, mask: NDArray[Any], volume: Volume, classes: int) -> dict[str, float]:
+        """Return ``left_dsc`` as well: DSC with the truth that is left of what was to be erased, from 0 to 1."""
+        return {**super().figures(mask, volume, classes), "left_dsc": self.score(mask, volume, classes)}
 
 
 class Hallucinate(GoalBase):
@@ -87,13 +108,14 @@ class Hallucinate(GoalBase):
             for length, place, step in zip(volume.shape, self.centre, volume.spacing, strict=True)
         ]
         square = axes[0][:, None, None] + axes[1][:, None] + axes[2]
-        ball = (square <= self.radius**2) & (volume.known_label() != self.class_index)
+        truth = volume.known_label()
+        ball = (square <= self.radius**2) & (truth != self.class_index) & (truth != IGNORE)
         if not ball.any():
             raise InputError(
                 f"case {volume.name}: the ball of {self.radius:g} mm at {self.centre} holds no voxel outside class "
                 f"{self.class_index}; move it or make it larger"
             )
-        return np.where(ball, np.uint8(self.class_index), np.uint8(0))
+        return _ignoring(np.where(ball, np.uint8(self.class_index), np.uint8(0)), truth)
 
 
 class Shift(GoalBase):
@@ -111,7 +133,14 @@ class Shift(GoalBase):
     def label(self, volume: Volume) -> NDArray[np.uint8]:
         """Return the moved label; what leaves the volume is lost."""
         voxels = [round(move / step) for move, step in zip(self.offset, volume.spacing, strict=True)]
-        return np.asarray(ndimage.shift(volume.known_label(), voxels, order=0, mode="constant", cval=0), np.uint8)
+        truth = volume.known_label()
+        organ = np.where(truth == IGNORE, np.uint8(0), truth)
+        return _ignoring(np.asarray(ndimage.shift(organ, voxels, order=0, mode="constant", cval=0), np.uint8), truth)
+
+
+def _ignoring(label: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a map in which what the annotators left open stays open."""
+    return np.where(truth == IGNORE, np.uint8(IGNORE), label)
 
 
 Goal = Annotated[Erase | Hallucinate | Shift, Field(discriminator="kind")]

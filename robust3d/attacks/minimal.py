@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from robust3d.attacks.apgd import APGD
 from robust3d.attacks.ascent import GradientAscent
-from robust3d.attacks.attack import Adversarial, Attack, Attempt
+from robust3d.attacks.attack import Adversarial, Attack, Attempt, amount
 from robust3d.attacks.ensemble import SEA3D
+from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
@@ -40,6 +41,12 @@ class MinimalNorm(Attack):
     threshold: float = Field(0.1, gt=0, le=1)
     halvings: PositiveInt = 5
 
+    @model_validator(mode="after")
+    def _untargeted(self) -> Self:
+        if getattr(self.inner, "goal", None) is not None:
+            raise InputError(f"attack {self.name}: its threshold is a DSC with the truth; leave out inner.goal")
+        return self
+
     @property
     def norms(self) -> tuple[str, ...]:
         """Norms of the attack inside."""
@@ -53,7 +60,8 @@ class MinimalNorm(Attack):
     @property
     def cost(self) -> str:
         """What one case costs, for listings."""
-        return f"{1 + self.halvings} x ({self.inner.cost})"
+        trials = 1 + self.halvings
+        return f"{trials} x ({self.inner.cost}), {amount(1 + trials, 'prediction')}"
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse what the attack inside refuses."""

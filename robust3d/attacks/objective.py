@@ -12,8 +12,8 @@ from torch import Tensor
 from robust3d.attacks.attack import Adversarial, Attack, Attempt
 from robust3d.attacks.goals import Goal
 from robust3d.foundation.errors import InputError
-from robust3d.losses.registry import check_classes, find_loss
-from robust3d.segment.pipeline import Mode, Target, Windows
+from robust3d.losses.registry import TARGETED, check_classes, find_loss, progress_loss
+from robust3d.segment.pipeline import Mode, Target, Windows, check_options
 from robust3d.threat.model import ThreatModel
 
 
@@ -42,8 +42,14 @@ class GradientAttack(Attack):
 
     @model_validator(mode="after")
     def _windows_fit_goal(self) -> Self:
+        check_options(mode=self.gradient, windows=self.windows, target=self.target, statistics="frozen")
         if self.goal is not None and self.windows != "all":
             raise InputError(f"attack {self.name}: a goal needs windows = 'all', since it may lie where no organ is")
+        if self.goal is not None and self.loss not in TARGETED:
+            raise InputError(
+                f"attack {self.name}: loss {self.loss!r} spends nothing on voxels that are not yet as the goal wants "
+                f"them; use one of {', '.join(TARGETED)}"
+            )
         return self
 
     @property
@@ -55,6 +61,8 @@ class GradientAttack(Attack):
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a norm, and a loss that is not defined for the model's number of classes."""
         super().check(classes, threat)
+        if self.goal is not None:
+            self.goal.check(classes)
         check_classes(self.loss, classes)
 
 
@@ -78,7 +86,10 @@ class Search:
             self._label = torch.from_numpy(attack.goal.label(attempt.volume)).to(attempt.label.device)
 
     def climb(self, candidate: Tensor, progress: float = 0.0) -> tuple[float, Tensor]:
-        """Return the value that the attacker wants high and its gradient.
+        """Return a value that rises as the attack gets on, and the gradient of the objective.
+
+        The value is the objective's, or that of the same loss without mask and weights, which change from point to
+        point: a voxel that flips drops out of a masked loss, and its sum falls (SEA tracks the unmasked loss too).
 
         Parameters
         ----------
@@ -88,14 +99,24 @@ class Search:
             (t - 1) / T in step t of T, for losses with a schedule.
         """
         attack = self.attack
+        objective, judge = find_loss(attack.loss, progress), progress_loss(attack.loss)
+        judged: list[float] = []
+
+        def watched(logits: Tensor, label: Tensor) -> Tensor:
+            judged.append(float(judge(logits.detach(), label)))
+            return objective(logits, label)
+
         value, gradient = self.attempt.loss_gradient(
             candidate,
             self._label,
-            loss=find_loss(attack.loss, progress),
+            loss=objective if judge is objective else watched,
             mode=attack.gradient,
             windows=attack.windows,
             target=attack.target,
         )
+        if judged:
+            # Stages add up; windows are averaged.
+            value = sum(judged) if attack.gradient == "fused" else sum(judged) / len(judged)
         return (value, gradient) if attack.goal is None else (-value, -gradient)
 
     def consider(self, candidate: Tensor) -> None:

@@ -41,6 +41,16 @@ class Transfer(Attack):
         }
 
     @property
+    def bounded(self) -> bool:
+        """As the attack."""
+        return self.attack.bounded
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """As the attack."""
+        return self.attack.norms
+
+    @property
     def objective(self) -> str:
         """What is optimised, for listings."""
         return self.attack.objective

@@ -71,12 +71,15 @@ class AMSGrad(Update):
     def __init__(self, threat: ThreatModel, decay: float) -> None:
         super().__init__(threat, decay)
         self.count = 0
+        self.scale = 0.0
         self.first = self.second = self.largest = torch.zeros(())
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Return the step for step size 1."""
         # Adam's epsilon must not matter, whatever the unit of the volume makes of the gradient's size.
-        gradient = gradient / gradient.abs().max().clamp_min(_TINY)
+        if self.scale == 0:
+            self.scale = float(gradient.abs().max())
+        gradient = gradient / max(self.scale, _TINY)
         self.count += 1
         self.first = 0.9 * self.first.to(gradient) + 0.1 * gradient
         self.second = 0.999 * self.second.to(gradient) + 0.001 * gradient.square()

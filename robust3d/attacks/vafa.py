@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -89,8 +89,6 @@ class VAFA(GradientAttack):
         Steps between two such checks, 1 by default; the last iterate is always checked.
     """
 
-    bounded: ClassVar[bool] = False
-
     algorithm: Literal["vafa"] = "vafa"
     loss: str = "dice"
     gradient: Mode = "fused"
@@ -113,6 +111,11 @@ class VAFA(GradientAttack):
         if self.check_every is not None and self.iterate == "last":
             raise InputError(f"attack {self.name}: check_every has no effect with iterate = 'last'; leave it out")
         return self
+
+    @property
+    def bounded(self) -> bool:
+        """It has no epsilon."""
+        return False
 
     @property
     def cost(self) -> str:

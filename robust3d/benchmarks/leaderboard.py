@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any
 
 import pandas as pd
 
 from robust3d.benchmarks.cell import CLEAN
 from robust3d.foundation.errors import InputError
-from robust3d.metrics.statistics import paired_drop, summarise
+from robust3d.metrics.statistics import Drop, paired_drop, summarise
 
 DEFINITIONS = {
     "model": "name of the model",
@@ -48,9 +49,12 @@ def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attack
         table = complete_cases(records, model, attacks)
         clean = summarise(table[CLEAN].tolist())
         means = {attack: float(table[attack].mean()) for attack in attacks}
-        bounded = [attack for attack in attacks if attack not in unbounded] or list(attacks)
-        strongest = min(bounded, key=lambda attack: means[attack])
-        drop = paired_drop(table[CLEAN].tolist(), table[strongest].tolist())
+        bounded = [attack for attack in attacks if attack not in unbounded]
+        drop, worst = Drop(nan, nan, nan), nan
+        if bounded:
+            strongest = min(bounded, key=lambda attack: means[attack])
+            drop = paired_drop(table[CLEAN].tolist(), table[strongest].tolist())
+            worst = float(table[bounded].min(axis=1).mean())
         rows.append(
             {
                 "model": model,
@@ -60,7 +64,7 @@ def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attack
                 "clean_min": clean.min,
                 "clean_max": clean.max,
                 **{f"{attack}_dsc": mean for attack, mean in means.items()},
-                "worst_dsc": float(table[bounded].min(axis=1).mean()),
+                "worst_dsc": worst,
                 "drop": drop.mean,
                 "drop_ci_low": drop.low,
                 "drop_ci_high": drop.high,

@@ -111,6 +111,7 @@ class Benchmark:
             store.fail(key, cell.names, f"out of memory on {pipeline.device}: use smaller windows or another device")
             return None, False
         store.put(key, record)
+        store.forget(digest_json(cell.names))
         return record, False
 
     def _load(self, name: str) -> Volume:

@@ -47,6 +47,10 @@ class Store:
     def put(self, key: str, record: dict[str, Any]) -> None:
         """Keep a finished cell; forget an earlier failure."""
         write_text(self._cells / f"{key}.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        self.forget(key)
+
+    def forget(self, key: str) -> None:
+        """Forget an earlier failure."""
         (self._failed / f"{key}.json").unlink(missing_ok=True)
 
     def fail(self, key: str, names: dict[str, Any], reason: str) -> None:

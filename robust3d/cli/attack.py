@@ -22,7 +22,7 @@ def attack(
     epsilon: float,
     unit: str = "HU",
     norm: Literal["linf", "l2"] = "linf",
-    valid: Annotated[tuple[float, float], Parameter(negative=())] = (-100.0, 240.0),
+    valid: Annotated[tuple[float, float] | None, Parameter(negative=())] = None,
     storage: Literal["float32", "int16"] = "float32",
     seed: int = 0,
     device: Device = "auto",
@@ -50,6 +50,7 @@ def attack(
         linf: the largest change of a voxel. l2: the root of the mean square change of a voxel.
     valid
         Lowest and highest value that the adversarial volume may hold; the clean volume is clipped to it first.
+        For HU -100 and 240 by default, for intensity no range.
     storage
         int16 lets the attack itself move in whole numbers; float32 is rounded only when an integer file is saved.
     seed
@@ -68,6 +69,8 @@ def attack(
 
     keep_freed_memory()
     collections = Collections.open(collection)
+    if valid is None and unit.endswith("HU"):
+        valid = (-100.0, 240.0)
     threat = ThreatModel(norm=norm, epsilon=epsilon, unit=unit, valid=valid, storage=storage)
     chosen = load_attack(attack, collections=collections)
     pipeline = load_model(model, device=device, collections=collections)
@@ -80,7 +83,7 @@ def attack(
         result.adversarial,
         result.masks,
         out / "panel.png",
-        window=valid,
+        window=valid or (float(case.image.min()), float(case.image.max())),
         titles=(f"clean, DSC {before:.1f} %", f"{attack} at {epsilon:g} {unit}, DSC {after:.1f} %"),
     )
     console = Console()

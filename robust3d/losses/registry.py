@@ -38,6 +38,12 @@ _SCHEDULED: dict[str, Callable[[float], Loss]] = {
 
 _LEAST_CLASSES = {"dlr": 3}
 
+_UNMASKED = {"masked_ce": "ce", "balanced_masked_ce": "ce", "masked_margin": "margin", "segpgd": "ce", "cospgd": "ce"}
+"""Losses whose value falls as voxels flip, since these drop out or change weight, and what rises instead."""
+
+TARGETED = ("ce", "dice", "dice_ce", "margin", "dlr")
+"""Losses that can be descended toward a label map: the others spend nothing on voxels that are not there yet."""
+
 
 def loss_names() -> list[str]:
     """Return the names of all losses."""
@@ -66,6 +72,11 @@ def find_loss(loss: str | Loss, progress: float = 0.0) -> Loss:
     if loss not in LOSSES:
         raise InputError(f"unknown loss {loss!r}; {nearest(loss, loss_names())}")
     return LOSSES[loss]
+
+
+def progress_loss(name: str) -> Loss:
+    """Return the loss by which to judge the progress of climbing another: itself, or without its mask or weights."""
+    return find_loss(_UNMASKED.get(name, name))
 
 
 def check_classes(loss: str, classes: int) -> None:

@@ -65,6 +65,8 @@ def _cells(board: pd.DataFrame) -> list[list[str]]:
         for column in _shown(board):
             if column == "clean_dsc":
                 cells.append(f"{row['clean_dsc']:.2f} ± {row['clean_std']:.2f}")
+            elif pd.isna(row[column]):
+                cells.append("n/a")
             elif column == "drop":
                 cells.append(f"{row['drop']:.2f} [{row['drop_ci_low']:.2f}, {row['drop_ci_high']:.2f}]")
             else:

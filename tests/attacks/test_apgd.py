@@ -7,8 +7,10 @@ import torch
 
 from robust3d.attacks.apgd import APGD, checkpoints
 from robust3d.attacks.ascent import GradientAscent
+from robust3d.attacks.attack import Attempt
 from robust3d.attacks.cards import load_attack
 from robust3d.attacks.ensemble import SEA3D
+from robust3d.attacks.objective import Search
 from robust3d.foundation.errors import InputError
 from robust3d.metrics.counts import dsc
 from robust3d.threat.model import ThreatModel
@@ -56,6 +58,24 @@ def test_a_peak_outside_the_ball_leads_to_its_nearest_point(norm) -> None:
     )
     nearest = peak.clamp(-10, 10) if norm == "linf" else peak * 10 / peak.square().mean().sqrt()
     np.testing.assert_allclose(adversarial.volume.image, nearest.numpy(), atol=0.5)
+
+
+def test_a_flipped_voxel_is_progress_although_it_drops_out_of_the_masked_loss(segmenter, volume) -> None:
+    threat = ThreatModel(epsilon=20, unit="HU", valid=(-100, 240))
+    attempt = Attempt(segmenter, volume, threat, 0)
+    search = Search(attempt, APGD(name="a", loss="masked_ce"))
+    start = attempt.threat.project(attempt.clean, attempt.clean)
+    first, gradient = search.climb(start)
+    second, _ = search.climb(threat.project(start + 20 * gradient.sign(), attempt.clean))
+    expected = [
+        segmenter.frozen_at(start).loss_gradient(point, volume.label, "ce", "fused")[0]
+        for point in (start, threat.project(start + 20 * gradient.sign(), attempt.clean))
+    ]
+    assert [first, second] == pytest.approx(expected, rel=1e-6)
+    assert second > first
+    # The gradient is that of the masked loss all the same.
+    masked = segmenter.frozen_at(start).loss_gradient(start, volume.label, "masked_ce", "fused")[1]
+    assert torch.equal(gradient, torch.as_tensor(masked))
 
 
 def test_red_eps_ends_within_epsilon(segmenter, volume) -> None:

@@ -80,6 +80,36 @@ def test_minimal_epsilon_of_a_failing_attack_is_none_and_of_a_lost_case_is_zero(
     assert lost.gradients == 0
 
 
+def test_open_voxels_stay_open_in_every_map(volume) -> None:
+    label = volume.label.copy()
+    label[3:6] = 255
+    case = replace(volume, label=label)
+    for goal in (
+        Erase(kind="erase"),
+        Hallucinate(kind="hallucinate", centre=(0.3, 0.5, 0.5), radius=15.0),
+        Shift(kind="shift", offset=(6.0, 0.0, 0.0)),
+    ):
+        assert np.array_equal(goal.label(case) == 255, label == 255)
+
+
+def test_a_goal_refuses_classes_and_losses_that_cannot_reach_it() -> None:
+    threat = ThreatModel(epsilon=10.2, unit="HU")
+    with pytest.raises(InputError, match="the model has 0 to 1"):
+        load_attack("erase", goal={"kind": "erase", "class_index": 2}).check(2, threat)
+    with pytest.raises(InputError, match="spends nothing on voxels that are not yet"):
+        load_attack("erase", loss="masked_ce")
+    inner = load_attack("minimal-dag").inner.model_dump() | {"goal": {"kind": "erase"}, "loss": "ce"}
+    with pytest.raises(InputError, match=r"leave out inner\.goal"):
+        load_attack("minimal-dag", inner=inner)
+
+
+def test_an_unbounded_attack_stays_unbounded_when_it_is_transferred(segmenter) -> None:
+    for name in ("vafa", "fgsm"):
+        attack = load_attack(name)
+        assert Transfer(name=f"{name}@m", attack=attack, source=segmenter).bounded == attack.bounded
+    assert not load_attack("vafa").bounded
+
+
 def test_transfer_is_crafted_on_the_source(segmenter, cascade, volume) -> None:
     attack = load_attack("ifgsm")
     transfer = Transfer(name="ifgsm@segmenter", attack=attack, source=segmenter)

@@ -14,6 +14,8 @@ import pytest
 from robust3d.benchmarks.comparison import compare_attacks
 from robust3d.benchmarks.leaderboard import leaderboard
 from robust3d.foundation.errors import InputError
+from robust3d.report.tables import markdown
+from robust3d.threat.model import ThreatModel
 
 TABLES = ("leaderboard.csv", "leaderboard.md", "comparison.csv")
 
@@ -126,6 +128,13 @@ def test_attacks_beyond_epsilon_are_shown_but_never_the_worst() -> None:
     made = records("m", {"clean": [0.9, 0.7], "a": [0.5, 0.1], "b": [0.2, 0.0]}, unbounded="b")
     row = leaderboard(made, ["m"], ["a", "b"]).iloc[0]
     assert (row.b_dsc, row.worst_dsc, row["drop"]) == (10, 30, 50)
+
+
+def test_without_an_attack_within_epsilon_there_is_no_worst_case(tmp_path) -> None:
+    board = leaderboard(records("m", {"clean": [0.9, 0.7], "b": [0.2, 0.0]}, unbounded="b"), ["m"], ["b"])
+    assert board[["worst_dsc", "drop", "drop_ci_low"]].isna().all(axis=None)
+    threat = ThreatModel(epsilon=10.2, unit="HU")
+    assert markdown(board, threat, "t").splitlines()[6].endswith("| 10.00 | n/a | n/a |")
 
 
 def test_transfer_and_costs(tiny_zoo, tmp_path) -> None:
