@@ -58,6 +58,8 @@ class Attack(Card, ABC):
     A subclass adds ``algorithm``, a literal by which cards choose it, and its hyperparameters.
     """
 
+    model_config = Card.model_config | {"allow_inf_nan": False}
+
     name: str
     title: str = ""
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import SkipValidation
 
 from robust3d.attacks.attack import Adversarial, Attack
-from robust3d.foundation.cards import Card
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
@@ -25,7 +24,7 @@ class Transfer(Attack):
         Model that it is crafted on.
     """
 
-    model_config = Card.model_config | {"arbitrary_types_allowed": True}
+    model_config = Attack.model_config | {"arbitrary_types_allowed": True}
 
     algorithm: Literal["transfer"] = "transfer"
     attack: SkipValidation[Attack]

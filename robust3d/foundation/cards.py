@@ -16,7 +16,7 @@ from robust3d.foundation.errors import InputError, nearest
 class Card(BaseModel):
     """Base of all card sections: frozen, and a key that it does not know is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Reference(Card):

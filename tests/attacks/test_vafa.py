@@ -159,13 +159,13 @@ def test_epsilon_is_ignored_and_so_is_the_seed(segmenter, volume) -> None:
     first = attack(segmenter, volume, THREAT, 1).volume.image
     assert np.array_equal(first, attack(segmenter, volume, replace(THREAT, epsilon=0), 2).volume.image)
     assert not np.array_equal(first, clipped(volume))
-    assert not VAFA.bounded
+    assert not attack.bounded
 
 
 def test_goal_is_descended_and_its_figures_are_told(segmenter, tissue) -> None:
     attack = small(block=16, steps=6, q_start=20.0, goal={"kind": "erase"})
     adversarial = attack(segmenter, tissue, THREAT)
-    assert set(adversarial.details) == {"mean_table", "target_dsc"}
+    assert set(adversarial.details) == {"mean_table", "target_dsc", "left_dsc"}
     # The trace is the loss with the map wanted, which the attack lowers.
     assert adversarial.trace[-1] < adversarial.trace[0]
     assert adversarial.queries == 1
