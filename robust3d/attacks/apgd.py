@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import PositiveInt
 from torch import Tensor
 
-from robust3d.attacks.attack import Adversarial, Attempt
+from robust3d.attacks.attack import Adversarial, Attempt, spending
 from robust3d.attacks.objective import GradientAttack, Search
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
@@ -85,7 +85,7 @@ class APGD(GradientAttack):
         """What one case costs, for listings."""
         # The last iterate and the one of highest loss come on top of the regular checks.
         checks = -(-self.steps // self.check_every) + 1
-        return f"{self.restarts * self.steps} gradients, {self.restarts * checks} predictions at most"
+        return f"{spending(self.restarts * self.steps, self.restarts * checks)} at most"
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a loss that the classes do not allow; warn where the schedule has too few steps to mean anything."""
@@ -131,7 +131,7 @@ class APGD(GradientAttack):
         state = _Progress(here)
         ends = set(checkpoints(steps))
         for number in range(steps):
-            value, gradient = search.climb(here, number / steps)
+            value, gradient = search.climb(here, number / steps, judge=True)
             state.record(value, here, gradient)
             if number in ends and state.stuck():
                 eta /= 2

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor
 
-from robust3d.attacks.attack import Adversarial, Attempt, amount
+from robust3d.attacks.attack import Adversarial, Attempt, spending
 from robust3d.attacks.objective import GradientAttack, Search
 from robust3d.attacks.step import Step
 from robust3d.attacks.updates import UPDATES, UpdateName
@@ -76,8 +76,7 @@ class GradientAscent(Step, GradientAttack):
         """What one case costs, for listings."""
         total = self.restarts * self.steps
         checks = -(-self.steps // (self.check_every or 1)) if self.iterate == "best" else int(self.restarts > 1)
-        gradients = amount(total, "gradient")
-        return f"{gradients}, {amount(self.restarts * checks, 'prediction')}" if checks else gradients
+        return spending(total, self.restarts * checks)
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a step in another unit than the threat model's, and a loss that the classes do not allow."""

@@ -192,6 +192,7 @@ class Attempt:
         )
 
 
-def amount(number: int, noun: str) -> str:
-    """Return a number with its noun, such as ``"1 gradient"`` or ``"5 gradients"``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def spending(gradients: int = 0, predictions: int = 0) -> str:
+    """Return whole-volume gradients and predictions in words, such as ``"5 gradients, 1 prediction"``."""
+    parts = ((gradients, "gradient"), (predictions, "prediction"))
+    return ", ".join(f"{number} {noun}" if number == 1 else f"{number} {noun}s" for number, noun in parts if number)

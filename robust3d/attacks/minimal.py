@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robust3d.attacks.apgd import APGD
 from robust3d.attacks.ascent import GradientAscent
-from robust3d.attacks.attack import Adversarial, Attack, Attempt, amount
+from robust3d.attacks.attack import Adversarial, Attack, Attempt, spending
 from robust3d.attacks.ensemble import SEA3D
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
@@ -61,7 +61,7 @@ class MinimalNorm(Attack):
     def cost(self) -> str:
         """What one case costs, for listings."""
         trials = 1 + self.halvings
-        return f"{trials} x ({self.inner.cost}), {amount(1 + trials, 'prediction')}"
+        return f"{trials} x ({self.inner.cost}), {spending(predictions=1 + trials)}"
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse what the attack inside refuses."""

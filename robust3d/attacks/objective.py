@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import torch
 from pydantic import field_validator, model_validator
@@ -85,11 +86,8 @@ class Search:
         if attack.goal is not None:
             self._label = torch.from_numpy(attack.goal.label(attempt.volume)).to(attempt.label.device)
 
-    def climb(self, candidate: Tensor, progress: float = 0.0) -> tuple[float, Tensor]:
-        """Return a value that rises as the attack gets on, and the gradient of the objective.
-
-        The value is the objective's, or that of the same loss without mask and weights, which change from point to
-        point: a voxel that flips drops out of a masked loss, and its sum falls (SEA tracks the unmasked loss too).
+    def climb(self, candidate: Tensor, progress: float = 0.0, *, judge: bool = False) -> tuple[float, Tensor]:
+        """Return the value that the attacker wants high and its gradient.
 
         Parameters
         ----------
@@ -97,19 +95,22 @@ class Search:
             Where.
         progress : float
             (t - 1) / T in step t of T, for losses with a schedule.
+        judge : bool
+            Whether the value is that of the loss without mask and weights, by which points compare: a voxel that
+            flips drops out of a masked loss, whose sum falls (SEA tracks the unmasked loss too).
         """
         attack = self.attack
-        objective, judge = find_loss(attack.loss, progress), progress_loss(attack.loss)
+        objective, unmasked = find_loss(attack.loss, progress), progress_loss(attack.loss)
         judged: list[float] = []
 
         def watched(logits: Tensor, label: Tensor) -> Tensor:
-            judged.append(float(judge(logits.detach(), label)))
+            judged.append(float(unmasked(logits.detach(), label)))
             return objective(logits, label)
 
         value, gradient = self.attempt.loss_gradient(
             candidate,
             self._label,
-            loss=objective if judge is objective else watched,
+            loss=watched if judge and unmasked is not objective else objective,
             mode=attack.gradient,
             windows=attack.windows,
             target=attack.target,
@@ -127,10 +128,10 @@ class Search:
         if score < self.lowest:
             self.best, self.lowest = candidate, score
 
-    def result(self, candidate: Tensor) -> Adversarial:
-        """Wrap up; with a goal, one more query tells the DSC with it."""
+    def result(self, candidate: Tensor, details: Mapping[str, Any] | None = None) -> Adversarial:
+        """Wrap up with figures of the attack's own; with a goal, one more query tells the DSC with it."""
         goal, attempt = self.attack.goal, self.attempt
-        if goal is None:
-            return attempt.result(candidate)
-        figures = goal.figures(attempt.predict(candidate), attempt.volume, attempt.pipeline.classes)
-        return attempt.result(candidate, details=figures)
+        figures = dict(details or {})
+        if goal is not None:
+            figures |= goal.figures(attempt.predict(candidate), attempt.volume, attempt.pipeline.classes)
+        return attempt.result(candidate, bounded=self.attack.bounded, details=figures)

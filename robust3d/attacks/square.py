@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from robust3d.attacks.attack import Adversarial, Attack, Attempt
+from robust3d.attacks.attack import Adversarial, Attack, Attempt, spending
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.prediction import Box
 from robust3d.threat.model import ThreatModel
@@ -67,7 +67,7 @@ class Square(Attack):
     @property
     def cost(self) -> str:
         """What one case costs, for listings."""
-        return f"{self.queries} predictions at most"
+        return f"{spending(predictions=self.queries)} at most"
 
     def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
         """Attack one labelled case.

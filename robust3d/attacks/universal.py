@@ -13,7 +13,7 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
-from robust3d.attacks.attack import Adversarial, Attempt
+from robust3d.attacks.attack import Adversarial, Attempt, spending
 from robust3d.attacks.objective import GradientAttack, Search
 from robust3d.data.phantoms import PhantomDataset
 from robust3d.foundation.digest import digest_json, mix_seed
@@ -53,7 +53,7 @@ class Universal(GradientAttack):
     @property
     def cost(self) -> str:
         """What one case costs, for listings."""
-        return f"nothing; {self.train_cases * self.passes} gradients once for a shape and spacing"
+        return f"nothing; {spending(self.train_cases * self.passes)} once for a shape and spacing"
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse other units than HU, since the phantom is a CT, and a loss that the classes do not allow."""
@@ -82,9 +82,8 @@ class Universal(GradientAttack):
         attempt = Attempt(pipeline, volume, threat, seed)
         crafted = self._crafted(pipeline, volume, threat, seed)
         moved = threat.origin(attempt.clean) + crafted.change.to(attempt.clean)
-        result = Search(attempt, self).result(threat.project(moved, attempt.clean))
         figures = {"crafting_gradients": self.train_cases * self.passes, "crafting_loss": list(crafted.losses)}
-        return replace(result, details={**result.details, **figures})
+        return Search(attempt, self).result(threat.project(moved, attempt.clean), figures)
 
     def _crafted(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int) -> Crafted:
         key = digest_json(

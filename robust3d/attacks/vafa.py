@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
-from robust3d.attacks.attack import Adversarial, Attempt
+from robust3d.attacks.attack import Adversarial, Attempt, spending
 from robust3d.attacks.dct import BlockTransform
 from robust3d.attacks.objective import GradientAttack, Search
 from robust3d.attacks.unbounded import keep_range
@@ -121,7 +121,7 @@ class VAFA(GradientAttack):
     def cost(self) -> str:
         """What one case costs, for listings."""
         checks = -(-self.steps // (self.check_every or 1)) if self.iterate == "best" else 0
-        return f"{self.steps} gradients" + (f", {checks} predictions" if checks else "")
+        return spending(self.steps, checks)
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a threat model without a valid range, and a loss that the classes do not allow."""
@@ -162,10 +162,7 @@ class VAFA(GradientAttack):
                 chosen = table
         if self.iterate == "best":
             candidate = search.best
-        details = {"mean_table": float(chosen.mean())}
-        if self.goal is not None:
-            details |= self.goal.figures(attempt.predict(candidate), volume, pipeline.classes)
-        return attempt.result(candidate, bounded=False, details=details)
+        return search.result(candidate, {"mean_table": float(chosen.mean())})
 
 
 def _range_of(name: str, threat: ThreatModel) -> tuple[float, float]:

@@ -112,9 +112,9 @@ class Cell:
     def _cost(self, adversarial: Adversarial | None, volume: Volume) -> dict[str, Any]:
         if adversarial is None:
             return {"linf": 0.0, "distance": 0.0, "gradients": 0, "queries": 0, "trace": [], "details": {}}
-        clean = volume.image if self.threat.valid is None else volume.image.clip(*self.threat.valid)
+        moved, clean = (torch.from_numpy(one.image) for one in (adversarial.volume, volume))
         return {
-            "linf": float(np.abs(adversarial.volume.image.astype(np.float64) - clean).max()),
+            "linf": self.threat.largest_change(moved, clean),
             "distance": adversarial.distance,
             "gradients": adversarial.gradients,
             "queries": adversarial.queries,

@@ -65,7 +65,7 @@ def attack_file(
         "seed": seed,
         "dsc_clean": foreground_dsc(clean.mask, label, pipeline.classes),
         "dsc_adversarial": foreground_dsc(prediction.mask, label, pipeline.classes),
-        "linf": float((stored.double() - threat.origin(given).double()).abs().max()),
+        "linf": threat.largest_change(stored, given),
         "distance": distance,
         "details": dict(adversarial.details),
         "stored_as": saved.storage.dtype,

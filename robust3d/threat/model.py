@@ -124,8 +124,13 @@ class ThreatModel:
 
     def distance(self, candidate: Tensor, clean: Tensor) -> float:
         """Return the norm of the perturbation, in ``unit``."""
-        change = candidate.double() - self.origin(clean).double()
-        return float(change.abs().max()) if self.norm == "linf" else root_mean_square(change)
+        if self.norm == "linf":
+            return self.largest_change(candidate, clean)
+        return root_mean_square(candidate.double() - self.origin(clean).double())
+
+    def largest_change(self, candidate: Tensor, clean: Tensor) -> float:
+        """Return the largest change of a voxel, in the volume's unit, whatever the norm."""
+        return float((candidate.double() - self.origin(clean).double()).abs().max())
 
     def verify(self, candidate: Tensor, clean: Tensor, *, bounded: bool = True) -> float:
         """Check that a volume is allowed and return its distance in ``unit``.

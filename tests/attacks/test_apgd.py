@@ -65,8 +65,8 @@ def test_a_flipped_voxel_is_progress_although_it_drops_out_of_the_masked_loss(se
     attempt = Attempt(segmenter, volume, threat, 0)
     search = Search(attempt, APGD(name="a", loss="masked_ce"))
     start = attempt.threat.project(attempt.clean, attempt.clean)
-    first, gradient = search.climb(start)
-    second, _ = search.climb(threat.project(start + 20 * gradient.sign(), attempt.clean))
+    first, gradient = search.climb(start, judge=True)
+    second, _ = search.climb(threat.project(start + 20 * gradient.sign(), attempt.clean), judge=True)
     expected = [
         segmenter.frozen_at(start).loss_gradient(point, volume.label, "ce", "fused")[0]
         for point in (start, threat.project(start + 20 * gradient.sign(), attempt.clean))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from robust3d.attacks.adapters.fields import check_fields
 from robust3d.attacks.adapters.libraries import check_attack, library_version, load, require
 from robust3d.attacks.adapters.refusals import ART
-from robust3d.attacks.attack import Adversarial, Attempt, amount
+from robust3d.attacks.attack import Adversarial, Attempt, spending
 from robust3d.attacks.objective import GradientAttack, Search
 from robust3d.attacks.step import Step
 from robust3d.foundation.errors import InputError
@@ -82,7 +81,7 @@ class ArtAttack(Step, GradientAttack):
     @property
     def cost(self) -> str:
         """What one case costs, for listings."""
-        return amount(self.steps, "gradient")
+        return spending(self.steps)
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a threat model of another norm or unit, a loss that the classes do not allow, a missing library."""
@@ -109,8 +108,7 @@ class ArtAttack(Step, GradientAttack):
                 candidate = threat.project(self._generate(estimator, attempt, candidate, 1), attempt.clean)
         else:
             candidate = threat.project(self._generate(estimator, attempt, candidate, self.steps), attempt.clean)
-        result = search.result(candidate)
-        return replace(result, details={**result.details, "library": library_version("art")})
+        return search.result(candidate, {"library": library_version("art")})
 
     def _generate(self, estimator: Any, attempt: Attempt, image: Tensor, steps: int) -> Tensor:
         """Let ART attack ``image``, shape (D1, D2, D3), in ``steps`` steps; its ball is around ``image``."""

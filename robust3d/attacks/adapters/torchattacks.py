@@ -13,7 +13,7 @@ from robust3d.attacks.adapters.fields import check_fields
 from robust3d.attacks.adapters.libraries import check_attack, library_version, load, require
 from robust3d.attacks.adapters.refusals import TORCHATTACKS
 from robust3d.attacks.adapters.whole_volume import WholeVolumeModel
-from robust3d.attacks.attack import Adversarial, Attack, Attempt, amount
+from robust3d.attacks.attack import Adversarial, Attack, Attempt, spending
 from robust3d.attacks.step import Step
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
@@ -103,8 +103,7 @@ class TorchattacksAttack(Step, Attack):
     @property
     def cost(self) -> str:
         """What one case costs, for listings."""
-        gradients = amount(self.steps * (self.eot_iter or 1), "gradient")
-        return f"{gradients}, 1 prediction" if self.attack == "TPGD" else gradients
+        return spending(self.steps * (self.eot_iter or 1), int(self.attack == "TPGD"))
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a threat model of another norm or unit or without a valid range, and a missing library."""
