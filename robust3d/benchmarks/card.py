@@ -13,6 +13,7 @@ from robust3d.data.phantoms import PhantomDataset
 from robust3d.foundation.cards import Card, Reference, read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
+from robust3d.segment.precision import Precision
 from robust3d.threat.model import ThreatModel
 
 
@@ -24,6 +25,8 @@ class BenchmarkAbout(Card):
     models: tuple[str, ...] = Field(min_length=1)
     attacks: tuple[str, ...] = Field(min_length=1)
     seed: int = 0
+    precision: Precision = "exact"
+    """Of gradients; every DSC is measured in the model's own precision."""
 
 
 class BenchmarkData(Card):

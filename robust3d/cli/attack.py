@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from robust3d.cli.options import Collection, Device, Out
+from robust3d.cli.options import Collection, Device, Out, Precision
 
 
 def attack(
@@ -26,6 +26,7 @@ def attack(
     storage: Literal["float32", "int16"] = "float32",
     seed: int = 0,
     device: Device = "auto",
+    precision: Precision = "exact",
     collection: Collection = (),
 ) -> None:
     """Attack one NIfTI volume; every figure is measured on the saved file, read back.
@@ -73,7 +74,7 @@ def attack(
         valid = (-100.0, 240.0)
     threat = ThreatModel(norm=norm, epsilon=epsilon, unit=unit, valid=valid, storage=storage)
     chosen = load_attack(attack, collections=collections)
-    pipeline = load_model(model, device=device, collections=collections)
+    pipeline = load_model(model, device=device, precision=precision, collections=collections)
     chosen.check(pipeline.classes, threat)
     case = read_volume(image, label, classes=range(pipeline.classes))
     result = attack_file(pipeline, case, chosen, threat, seed=seed, out=out)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -18,3 +18,7 @@ Collection = Annotated[
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
 Out = Annotated[Path, Parameter(help="Folder for the results; made if it does not exist.")]
+Precision = Annotated[
+    Literal["exact", "fast"],
+    Parameter(help="fast: gradients in bfloat16 where the device has it; every DSC stays in the model's precision."),
+]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from robust3d.cli.options import Collection, Device, Out
+from robust3d.cli.options import Collection, Device, Out, Precision
 
 if TYPE_CHECKING:
     from robust3d.segment.pipeline import Pipeline
@@ -26,6 +26,7 @@ def run(
     storage: Literal["float32", "int16"] | None = None,
     data: Path | None = None,
     device: Device = "auto",
+    precision: Precision | None = None,
     collection: Collection = (),
 ) -> None:
     """Run a benchmark and show its leaderboard; finished cells in --out are kept and not computed again.
@@ -66,7 +67,7 @@ def run(
     about = settings.benchmark
 
     def load(name: str) -> Pipeline:
-        return load_model(name, device=device, collections=collections)
+        return load_model(name, device=device, precision=precision or about.precision, collections=collections)
 
     benchmark = Benchmark(
         name=about.name,

@@ -19,8 +19,17 @@ from robust3d.segment.fusion import Fusion, FusionKind, fuse
 from robust3d.segment.gradient import fused_gradient, window_mean_gradient
 from robust3d.segment.grid import Grid, Shape, overlap
 from robust3d.segment.intensity import Intensity
-from robust3d.segment.network import Predictor, check_stride, device_of, digest_network, evaluating, window_logits
+from robust3d.segment.network import (
+    Predictor,
+    check_stride,
+    device_of,
+    digest_network,
+    dtype_of,
+    evaluating,
+    window_logits,
+)
 from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
+from robust3d.segment.precision import Precision, fast_copy
 from robust3d.segment.prediction import Prediction
 from robust3d.segment.windows import Weighting, WindowPlan, check_window
 from robust3d.volume.labels import IGNORE
@@ -40,6 +49,8 @@ class Segmenter:
     min_component: float
     weights_hash: str | None = None
     architecture: Mapping[str, Any]
+    fast: Predictor | None = None
+    """Copy that gradients go through instead of ``network``."""
 
     @classmethod
     def from_network(
@@ -55,6 +66,7 @@ class Segmenter:
         min_component: float = 0.0,
         weights_sha256: str | None = None,
         architecture: Mapping[str, Any] | None = None,
+        precision: Precision = "exact",
     ) -> Segmenter:
         """Wrap a network.
 
@@ -80,6 +92,9 @@ class Segmenter:
         architecture : mapping, optional
             JSON-ready description of the network in results; its class by default. Networks that share weights but
             not their wiring must differ in it.
+        precision : str
+            ``"fast"``: gradients through a copy in bfloat16 where the device has instructions for it, twice as fast.
+            Predictions, and so every DSC, stay in the network's own precision.
 
         Raises
         ------
@@ -104,12 +119,18 @@ class Segmenter:
             min_component=min_component,
             weights_hash=weights_sha256,
             architecture=architecture or {"class": type(network).__qualname__},
+            fast=fast_copy(network) if precision == "fast" else None,
         )
 
     @property
     def device(self) -> torch.device:
         """Device of the network."""
         return device_of(self.network)
+
+    @property
+    def differentiated(self) -> Predictor:
+        """Network that gradients go through."""
+        return self.network if self.fast is None else self.fast
 
     @property
     def stages(self) -> int:
@@ -125,6 +146,7 @@ class Segmenter:
         """Return JSON-ready settings of everything but the weights; the batch size does not count."""
         return {
             "network": dict(self.architecture),
+            "gradients": str(dtype_of(self.differentiated, torch.float32)).removeprefix("torch."),
             "window": list(self.window),
             "grid": str(self.grid),
             "intensity": self.intensity.settings(),
@@ -187,17 +209,17 @@ class Segmenter:
             attacked = plan.only((padded_truth > 0) & (padded_truth != IGNORE))
         elif windows == "tiling":
             attacked = WindowPlan.of(plan.shape, self.window, overlap(0.0))
-        with evaluating(self.network):
+        with evaluating(self.differentiated):
             if mode == "window_mean":
                 value, gradient = window_mean_gradient(
-                    attacked, volume, padded_truth, self.network, function, self.window_batch
+                    attacked, volume, padded_truth, self.differentiated, function, self.window_batch
                 )
             else:
                 value, gradient = fused_gradient(
                     plan,
                     volume,
                     truth,
-                    self.network,
+                    self.differentiated,
                     function,
                     self.window_batch,
                     fusion=self.fusion,

@@ -16,11 +16,14 @@ from robust3d.networks.weights import load_weights
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.grid import parse_grid
 from robust3d.segment.intensity import hu_window
+from robust3d.segment.precision import Precision
 from robust3d.segment.segmenter import Segmenter
 from robust3d.zoo.card import ModelCard, StageCard
 
 
-def load_model(name: str, *, device: str = "auto", collections: Collections | None = None) -> Segmenter | CoarseToFine:
+def load_model(
+    name: str, *, device: str = "auto", precision: Precision = "exact", collections: Collections | None = None
+) -> Segmenter | CoarseToFine:
     """Return a model of the zoo, ready to predict and to attack.
 
     Parameters
@@ -31,6 +34,8 @@ def load_model(name: str, *, device: str = "auto", collections: Collections | No
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``..., or ``"auto"``: CUDA where there is a device; see
         :func:`find_device`.
+    precision : str
+        ``"exact"``, or ``"fast"`` gradients; see :meth:`Segmenter.from_network`.
     collections : Collections, optional
         Where to look; the current folder and the built-in zoo by default.
 
@@ -44,11 +49,11 @@ def load_model(name: str, *, device: str = "auto", collections: Collections | No
     card = read_card(path, ModelCard)
     place = find_device(device)
     if stage:
-        return _segmenter(card, _stage(card, stage, name), path.parent, place)
-    coarse = _segmenter(card, card.coarse, path.parent, place)
+        return _segmenter(card, _stage(card, stage, name), path.parent, place, precision)
+    coarse = _segmenter(card, card.coarse, path.parent, place, precision)
     if card.fine is None or card.cascade is None:
         return coarse
-    fine = _segmenter(card, card.fine, path.parent, place)
+    fine = _segmenter(card, card.fine, path.parent, place, precision)
     return CoarseToFine(coarse=coarse, fine=fine, margin=card.cascade.margin, min_component=card.cascade.min_component)
 
 
@@ -103,7 +108,9 @@ def _stage(card: ModelCard, stage: str, name: str) -> StageCard:
     return found
 
 
-def _segmenter(card: ModelCard, stage: StageCard, folder: Path, device: torch.device) -> Segmenter:
+def _segmenter(
+    card: ModelCard, stage: StageCard, folder: Path, device: torch.device, precision: Precision
+) -> Segmenter:
     options = card.network.model_dump(exclude={"name"})
     network = build_network(card.network.name, deep_supervision=False, **options)
     load_weights(network, folder / stage.weights, sha256=stage.sha256)
@@ -117,4 +124,5 @@ def _segmenter(card: ModelCard, stage: StageCard, folder: Path, device: torch.de
         min_component=stage.min_component,
         weights_sha256=stage.sha256,
         architecture=card.network.model_dump(),
+        precision=precision,
     )
