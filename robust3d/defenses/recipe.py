@@ -97,6 +97,9 @@ class StageSettings(Card):
 class DeploySettings(Card):
     """How the trained model slides over a volume; decides nothing about the weights."""
 
+    coarse_window: PositiveInt | None = None
+    """Window edge in voxels; that of training by default, a larger one sees fewer borders."""
+    fine_window: PositiveInt | None = None
     coarse_grid: str
     fine_grid: str | None = None
     """Given if and only if there is a fine stage, like ``margin``."""
@@ -140,11 +143,11 @@ class Recipe(Card):
             for key in ("shape", "spacing"):
                 if key in self.data.model_fields_set:
                     raise ValueError(f"data.{key} has no effect with source 'folder', whose cases have their own")
-        for key in ("fine_grid", "margin"):
+        for key in ("fine_grid", "margin", "fine_window"):
             given = getattr(self.deploy, key) is not None
             if given and self.fine is None:
                 raise ValueError(f"deploy.{key} has no effect without a section fine; leave it out or add the section")
-            if self.fine is not None and not given:
+            if self.fine is not None and not given and key != "fine_window":
                 raise ValueError(f"key 'deploy.{key}' is missing, which the section fine needs")
         heads = count_auxiliary_heads(self.network.name) if self.network.deep_supervision else 0
         for name, stage in self.stages.items():

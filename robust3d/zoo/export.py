@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tomlkit
 
-from robust3d.defenses.recipe import Recipe, StageSettings
+from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.run import TrainedStage
 from robust3d.foundation.files import make_folder, replacing, write_text
 from robust3d.zoo.card import CascadeCard, IntensityCard, ModelAbout, ModelCard, NetworkCard, StageCard, TrainingCard
@@ -58,7 +58,7 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
     fine: StageCard | None = None
     cascade: CascadeCard | None = None
     if recipe.fine is not None and deploy.fine_grid is not None and deploy.margin is not None:
-        fine = _stage(recipe.fine, trained["fine"], deploy.fine_grid)
+        fine = _stage(trained["fine"], deploy.fine_window or recipe.fine.window, deploy.fine_grid)
         cascade = CascadeCard(margin=deploy.margin, min_component=deploy.min_component)
     return ModelCard(
         model=ModelAbout(
@@ -70,7 +70,12 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
         ),
         network=NetworkCard(**recipe.network.model_dump(exclude={"deep_supervision"})),
         intensity=IntensityCard(low=recipe.intensity.low, high=recipe.intensity.high),
-        coarse=_stage(recipe.coarse, trained["coarse"], deploy.coarse_grid, min_component=deploy.min_component),
+        coarse=_stage(
+            trained["coarse"],
+            deploy.coarse_window or recipe.coarse.window,
+            deploy.coarse_grid,
+            min_component=deploy.min_component,
+        ),
         fine=fine,
         cascade=cascade,
         training=TrainingCard(
@@ -84,11 +89,11 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
     )
 
 
-def _stage(settings: StageSettings, trained: TrainedStage, grid: str, *, min_component: float = 0.0) -> StageCard:
+def _stage(trained: TrainedStage, window: int, grid: str, *, min_component: float = 0.0) -> StageCard:
     return StageCard(
         weights=trained.weights.name,
         sha256=trained.sha256,
-        window=settings.window,
+        window=window,
         grid=grid,
         min_component=min_component,
     )
