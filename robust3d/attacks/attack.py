@@ -135,6 +135,7 @@ class Attempt:
         self.seed = seed
         self.pipeline = pipeline
         self.clean = torch.from_numpy(volume.image).to(pipeline.device)
+        threat.check_clean(self.clean)
         self.label = torch.from_numpy(volume.known_label()).to(pipeline.device)
         self.frozen = pipeline.frozen_at(threat.origin(self.clean))
         self.trace: list[float] = []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,9 +13,11 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from scipy import ndimage
 
 from robust3d.foundation.cards import Card
+from robust3d.foundation.digest import digest_file, digest_json
 from robust3d.foundation.errors import InputError
 from robust3d.metrics.counts import dsc, foreground_dsc
 from robust3d.volume.labels import IGNORE
+from robust3d.volume.nifti import read_label
 from robust3d.volume.volume import Volume
 
 
@@ -34,6 +37,10 @@ class GoalBase(Card, ABC):
             raise InputError(
                 f"the goal is about class {wanted} and the model has 0 to {classes - 1}; choose one of them"
             )
+
+    def identity(self) -> dict[str, str]:
+        """Return what tells the goal from others, beside its settings."""
+        return {}
 
     @abstractmethod
     def label(self, volume: Volume) -> NDArray[np.uint8]:
@@ -138,9 +145,38 @@ class Shift(GoalBase):
         return _ignoring(np.asarray(ndimage.shift(organ, voxels, order=0, mode="constant", cval=0), np.uint8), truth)
 
 
+class LabelMap(GoalBase):
+    """Any label map, from a file.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI label on the grid of the volume, or a folder that holds one a case, ``<case>.nii.gz``.
+    """
+
+    kind: Literal["map"]
+    path: Annotated[Path, Field(strict=False)]
+
+    def identity(self) -> dict[str, str]:
+        """Return the hash of the files, so that results of another map are not taken for those of this one."""
+        files = sorted(self.path.glob("*.nii.gz")) if self.path.is_dir() else [self.path]
+        return {"goal_sha256": digest_json([digest_file(file) for file in files])}
+
+    def label(self, volume: Volume) -> NDArray[np.uint8]:
+        """Return the map.
+
+        Raises
+        ------
+        InputError
+            If there is none for the case, it is no label, or its shape or spacing is not the volume's.
+        """
+        path = self.path / f"{volume.name}.nii.gz" if self.path.is_dir() else self.path
+        return _ignoring(read_label(path, volume), volume.known_label())
+
+
 def _ignoring(label: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a map in which what the annotators left open stays open."""
     return np.where(truth == IGNORE, np.uint8(IGNORE), label)
 
 
-Goal = Annotated[Erase | Hallucinate | Shift, Field(discriminator="kind")]
+Goal = Annotated[Erase | Hallucinate | Shift | LabelMap, Field(discriminator="kind")]

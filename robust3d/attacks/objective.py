@@ -53,6 +53,10 @@ class GradientAttack(Attack):
             )
         return self
 
+    def settings(self) -> dict[str, Any]:
+        """Return JSON-ready hyperparameters, and what identifies a goal that lies in files."""
+        return super().settings() | ({} if self.goal is None else self.goal.identity())
+
     @property
     def objective(self) -> str:
         """What is optimised, for listings."""

@@ -25,15 +25,12 @@ def compare_attacks(records: Sequence[dict[str, Any]], models: Sequence[str], at
         Finished cells.
     models, attacks : sequence of str
         In the order of the leaderboard.
-
-    Raises
-    ------
-    InputError
-        If a model has no complete case.
     """
     rows = []
     for model in models:
         table = complete_cases(records, model, attacks)
+        if table.empty:
+            continue
         for attack, against in combinations(attacks, 2):
             difference = paired_drop(table[attack].tolist(), table[against].tolist())
             rows.append(

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from robust3d.benchmarks.cell import CLEAN
-from robust3d.foundation.errors import InputError
 from robust3d.metrics.statistics import Drop, paired_drop, summarise
 
 DEFINITIONS = {
@@ -29,7 +28,7 @@ DEFINITIONS = {
 
 
 def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attacks: Sequence[str]) -> pd.DataFrame:
-    """Return one row a model; DSC in percent, rounded to two decimals.
+    """Return one row a model; DSC in percent, rounded to two decimals; NaN for a model without a complete case.
 
     Parameters
     ----------
@@ -37,16 +36,14 @@ def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attack
         Finished cells.
     models, attacks : sequence of str
         Rows and attack columns in order.
-
-    Raises
-    ------
-    InputError
-        If a model has no complete case: clean and all attacks measured.
     """
     unbounded = {record["attack"] for record in records if not record["bounded"]}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for model in models:
         table = complete_cases(records, model, attacks)
+        if table.empty:
+            rows.append({"model": model, "cases": 0})
+            continue
         clean = summarise(table[CLEAN].tolist())
         means = {attack: float(table[attack].mean()) for attack in attacks}
         bounded = [attack for attack in attacks if attack not in unbounded]
@@ -70,17 +67,13 @@ def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attack
                 "drop_ci_high": drop.high,
             }
         )
-    return pd.DataFrame(rows).round(2)
+    middle = [f"{attack}_dsc" for attack in attacks]
+    columns = [*list(DEFINITIONS)[:6], *middle, *list(DEFINITIONS)[6:]]
+    return pd.DataFrame(rows, columns=columns).round(2)
 
 
 def complete_cases(records: Sequence[dict[str, Any]], model: str, attacks: Sequence[str]) -> pd.DataFrame:
-    """Return DSC in percent by case and attack, for the cases of which nothing is missing.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+    """Return DSC in percent by case and attack, for the cases of which nothing is missing."""
     own = [record for record in records if record["model"] == model]
     frame = pd.DataFrame(
         {
@@ -90,7 +83,4 @@ def complete_cases(records: Sequence[dict[str, Any]], model: str, attacks: Seque
         }
     )
     table = frame.pivot(index="case", columns="attack", values="dsc").reindex(columns=[CLEAN, *attacks])
-    table = table.dropna() * 100
-    if table.empty:
-        raise InputError(f"model {model} has no case with all of clean, {', '.join(attacks)} measured")
-    return table
+    return table.dropna() * 100

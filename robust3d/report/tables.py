@@ -63,10 +63,10 @@ def _cells(board: pd.DataFrame) -> list[list[str]]:
     for row in board.to_dict(orient="records"):
         cells = []
         for column in _shown(board):
-            if column == "clean_dsc":
-                cells.append(f"{row['clean_dsc']:.2f} ± {row['clean_std']:.2f}")
-            elif pd.isna(row[column]):
+            if pd.isna(row[column]):
                 cells.append("n/a")
+            elif column == "clean_dsc":
+                cells.append(f"{row['clean_dsc']:.2f} ± {row['clean_std']:.2f}")
             elif column == "drop":
                 cells.append(f"{row['drop']:.2f} [{row['drop_ci_low']:.2f}, {row['drop_ci_high']:.2f}]")
             else:

@@ -19,6 +19,7 @@ from robust3d.segment.grid import Shape
 from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
 from robust3d.segment.prediction import Box, Prediction
 from robust3d.segment.segmenter import Segmenter
+from robust3d.volume.labels import IGNORE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +98,14 @@ class CoarseToFine:
         A box smaller than the fine window grows to it where the volume allows, so that real voxels fill the
         window instead of padding.
         """
-        foreground = np.argwhere(coarse.mask > 0)
+        return self._around(coarse.mask > 0)
+
+    def _around(self, organ: NDArray[np.bool_]) -> Box | None:
+        foreground = np.argwhere(organ)
         if len(foreground) == 0:
             return None
         places = []
-        for axis, length in enumerate(coarse.mask.shape):
+        for axis, length in enumerate(organ.shape):
             low = max(0, int(foreground[:, axis].min()) - self.margin[axis])
             high = min(length, int(foreground[:, axis].max()) + 1 + self.margin[axis])
             missing = self.fine.window[axis] - (high - low)
@@ -125,7 +129,8 @@ class CoarseToFine:
         """Return the loss of the targeted stages and its gradient; see :class:`robust3d.segment.pipeline.Pipeline`.
 
         The box of the fine stage comes from the coarse prediction of ``image``; choosing it has no gradient.
-        Where that prediction is empty, the fine stage has nothing to lose: loss and gradient 0.
+        Where that prediction is empty, it is the box of the label: the fine stage loses nothing now, but an attacker
+        keeps it lost should the coarse one recover, and the loss does not fall just when the attack succeeds.
         """
         check_options(mode=mode, windows=windows, target=target, statistics=statistics)
         if statistics == "through" and target != "coarse":
@@ -137,6 +142,9 @@ class CoarseToFine:
         else:
             value, gradient, coarse = self._coarse_gradient(image, label, find_loss(loss), mode, windows)
         box = self.box(coarse)
+        if box is None:
+            truth = label.cpu().numpy() if isinstance(label, Tensor) else label
+            box = self._around((truth > 0) & (truth != IGNORE))
         if box is not None:
             fine = self.fine.frozen_at(image)
             fine_value, fine_gradient = fine.loss_gradient(image[box], label[box], loss, mode, windows)

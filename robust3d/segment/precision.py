@@ -23,8 +23,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         has = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-        has = bool(capabilities.get("amx_bf16", False))
+        known = getattr(torch.cpu, "get_capabilities", None)
+        has = known is not None and bool(known().get("amx_bf16", False))
     return torch.bfloat16 if has else torch.float32
 
 

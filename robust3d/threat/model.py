@@ -82,6 +82,20 @@ class ThreatModel:
         """Return the centre of the ball: the clean volume clipped to the valid range."""
         return clean if self.valid is None else clean.clamp(*self.valid)
 
+    def check_clean(self, clean: Tensor) -> None:
+        """Refuse a clean volume around which the storage may hold no allowed volume at all.
+
+        Raises
+        ------
+        InputError
+            If it holds fractions, storage whole numbers, and epsilon is below one half.
+        """
+        if self.storage == "int16" and self.epsilon < 0.5 and bool((clean != clean.round()).any()):
+            raise InputError(
+                f"the clean volume holds fractions, int16 storage whole numbers, and epsilon {self.epsilon:g} "
+                f"{self.unit} may reach none; use an epsilon of 0.5 or more, or storage float32"
+            )
+
     def project(self, candidate: Tensor, clean: Tensor) -> Tensor:
         """Return an allowed volume: into the epsilon-ball around :meth:`origin`, then valid range, then storage.
 

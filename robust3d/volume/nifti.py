@@ -93,6 +93,21 @@ def read_volume(
     )
 
 
+def read_label(path: str | Path, like: Volume) -> Label:
+    """Read a label map on the grid of ``like``.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, holds fractions, or its shape or spacing is not that of ``like``.
+    """
+    file = _open(Path(path))
+    label = _read_label(file, Path(path), None)
+    here = (Path(like.name), like.shape, like.spacing, like.affine)
+    check_pair(here, (Path(path), label.shape, *_geometry(file, Path(path))))
+    return label
+
+
 def save_image(volume: Volume, path: Path) -> None:
     """Write the image of ``volume`` in the type of its original file, atomically.
 

@@ -15,6 +15,7 @@ from robust3d.attacks.transfer import Transfer
 from robust3d.foundation.errors import InputError
 from robust3d.metrics.counts import dsc
 from robust3d.threat.model import ThreatModel
+from robust3d.volume.nifti import save_label
 from tests.attacks.analytic import Quadratic, volume_of_ones
 
 THREAT = ThreatModel(epsilon=40, unit="HU", valid=(-100, 240))
@@ -34,6 +35,25 @@ def test_goal_maps(volume) -> None:
     places = (np.argwhere(ball) - (np.array(volume.shape) - 1) / 2) * volume.spacing
     assert np.linalg.norm(places, axis=1).max() <= 12
     assert ball.sum() * 36 == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.1)
+
+
+def test_any_label_map_can_be_the_goal(segmenter, volume, tmp_path) -> None:
+    wanted = np.zeros_like(volume.label)
+    wanted[4:12, 5:12, 4:10] = 1
+    save_label(wanted, volume, tmp_path / "case.nii.gz")
+    attack = load_attack("pgd-dice", goal={"kind": "map", "path": str(tmp_path)}, loss="dice_ce")
+    before = dsc(segmenter.predict(volume.image.clip(-100, 240)).mask, wanted)
+    adversarial = attack(segmenter, volume, THREAT)
+    assert np.array_equal(attack.goal.label(volume), wanted)
+    assert adversarial.details["target_dsc"] > before
+    before_change = attack.settings()
+    save_label(wanted * 0, volume, tmp_path / "case.nii.gz")
+    assert attack.settings() != before_change
+    with pytest.raises(InputError, match="other"):
+        attack.goal.label(replace(volume, name="other"))
+    smaller = replace(volume, image=volume.image[1:], label=volume.label[1:])
+    with pytest.raises(InputError, match="shape"):
+        attack.goal.label(smaller)
 
 
 def test_a_ball_inside_the_organ_is_refused(volume) -> None:

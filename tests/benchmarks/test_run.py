@@ -13,7 +13,6 @@ import pytest
 
 from robust3d.benchmarks.comparison import compare_attacks
 from robust3d.benchmarks.leaderboard import leaderboard
-from robust3d.foundation.errors import InputError
 from robust3d.report.tables import markdown
 from robust3d.threat.model import ThreatModel
 
@@ -167,5 +166,12 @@ def test_what_an_attack_cannot_serve_is_refused_before_anything_is_computed(tiny
 def test_only_complete_cases_count() -> None:
     made = records("m", {"clean": [0.9, 0.7], "a": [0.5]})
     assert leaderboard(made, ["m"], ["a"]).iloc[0].cases == 1
-    with pytest.raises(InputError, match="no case with all of clean, a, b"):
-        leaderboard(made, ["m"], ["a", "b"])
+    assert compare_attacks(made, ["m"], ["a", "b"]).empty
+
+
+def test_a_model_without_a_complete_case_does_not_hide_the_others() -> None:
+    made = [*records("m", {"clean": [0.9, 0.7], "a": [0.5, 0.3]}), *records("n", {"clean": [0.8]})]
+    board = leaderboard(made, ["n", "m"], ["a"])
+    assert board.cases.tolist() == [0, 2]
+    assert board.a_dsc.tolist() == pytest.approx([np.nan, 40], nan_ok=True)
+    assert "| n | 0 | n/a | n/a |" in markdown(board, ThreatModel(epsilon=1, unit="HU"), "t")

@@ -139,7 +139,7 @@ def test_the_gradient_has_the_type_of_a_volume_and_not_of_integers(cascade, imag
     array = given.detach().numpy()
     assert np.array_equal(cascade.loss_gradient(array, label, "ce", "fused", target=target)[1], gradient.numpy())
     empty = torch.zeros_like(given)
-    assert cascade.loss_gradient(empty, label, target="fine")[1].dtype == gradient.dtype
+    assert cascade.loss_gradient(empty, label * 0, target="fine")[1].dtype == gradient.dtype
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -173,3 +173,15 @@ def test_the_exact_gradient_of_both_stages_is_their_sum_and_spends_no_prediction
     with counting() as prediction:
         cascade.coarse.predict(image)
     assert windows["c2f"] == windows["coarse"] + windows["fine"] - prediction.forward_windows
+
+
+def test_an_empty_coarse_prediction_leaves_the_fine_term_at_the_label(cascade, image) -> None:
+    label = (image > 110).astype(np.uint8)
+    lost = np.zeros_like(image)
+    assert cascade.predict(lost).coarse_empty
+    box = cascade._around(label > 0)
+    value, gradient = cascade.loss_gradient(lost, label, "ce", "fused", target="fine")
+    expected = cascade.fine.frozen_at(lost).loss_gradient(lost[box], label[box], "ce", "fused")
+    assert value == pytest.approx(expected[0])
+    np.testing.assert_allclose(gradient[box], expected[1])
+    assert cascade.loss_gradient(lost, label * 0, "ce", "fused", target="fine")[0] == 0

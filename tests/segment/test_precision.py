@@ -36,7 +36,8 @@ def test_a_bfloat16_gradient_points_where_the_exact_one_does(network, image, mod
     monkeypatch.setattr(precision, "fast_dtype", lambda device: torch.bfloat16)
     label = (image > 100).astype(np.uint8)
     exact, fast = (
-        build(network, precision=name).loss_gradient(image, label, "dice", mode)[1].ravel() for name in ("exact", "fast")
+        build(network, precision=name).loss_gradient(image, label, "dice", mode)[1].ravel()
+        for name in ("exact", "fast")
     )
     assert fast.dtype == np.float32
     cosine = float(exact @ fast / np.linalg.norm(exact) / np.linalg.norm(fast))

@@ -45,3 +45,10 @@ def test_stored_fractions_are_caught() -> None:
 def test_a_valid_range_of_fractions_cannot_be_stored() -> None:
     with pytest.raises(InputError, match="whole numbers only"):
         ThreatModel(epsilon=2, unit="HU", valid=(-100, 240.5), storage="int16")
+
+
+def test_fractions_that_no_whole_number_is_near_enough_to_are_refused() -> None:
+    threat = ThreatModel(epsilon=0.4, unit="HU", storage="int16")
+    threat.check_clean(torch.tensor([1.0, -3.0]))
+    with pytest.raises(InputError, match="may reach none; use an epsilon of"):
+        threat.check_clean(torch.tensor([1.0, 0.45]))
