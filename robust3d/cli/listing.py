@@ -26,7 +26,7 @@ def models(*, collection: Collection = ()) -> None:
     def row(name: str) -> Row:
         card = read_card(entries[name], ModelCard)
         stages = "coarse, fine" if card.fine else "coarse"
-        return name, f"{card.network.name}, width {card.network.width}", stages, card.model.defense, card.model.data
+        return name, card.network.title, stages, card.model.defense, card.model.data
 
     _show("models", ("name", "network", "stages", "defense", "data"), entries, row)
 
@@ -61,7 +61,7 @@ def defenses(*, collection: Collection = ()) -> None:
     def row(name: str) -> Row:
         card = read_card(entries[name], Recipe)
         stage = card.coarse
-        scale = f"{stage.iterations:,} x {stage.batch} windows of {stage.window} voxels, width {card.network.width}"
+        scale = f"{stage.iterations:,} x {stage.batch} windows of {stage.window} voxels, {card.network.title}"
         return name, card.recipe.description, scale, card.reference.paper
 
     _show("training recipes", ("name", "what it is", "coarse stage", "paper"), entries, row)

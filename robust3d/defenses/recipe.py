@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from robust3d.foundation.cards import Card, Reference
-from robust3d.networks.registry import count_auxiliary_heads
+from robust3d.networks.card import NetworkCard
+from robust3d.networks.registry import TrainingLoss, count_auxiliary_heads
 from robust3d.segment.grid import parse_grid
 from robust3d.threat.model import ThreatModel
 
@@ -34,15 +35,10 @@ class DataSettings(Card):
     spacing: tuple[float, float, float] = (3.0, 3.0, 4.0)
 
 
-class NetworkSettings(Card):
-    """The network, by its name in the engine."""
+class NetworkSettings(NetworkCard):
+    """The network, by its name in the engine, with its auxiliary heads."""
 
-    name: str
-    width: PositiveInt
-    classes: int = Field(default=2, ge=2)
-    deep_supervision: bool = True
-    short_residual: bool = False
-    long_residual: bool = True
+    deep_supervision: bool | None = None
 
 
 class IntensitySettings(Card):
@@ -89,6 +85,9 @@ class StageSettings(Card):
     weight_decay: float = Field(default=5e-4, ge=0)
     auxiliary_weights: tuple[float, ...] = (0.2, 0.4)
     """One for each auxiliary head of the network."""
+    loss: TrainingLoss | None = None
+    """Of every head: cross entropy or soft Dice (Milletari et al.); by default that of the network's paper. An
+    adversary ascends the cross entropy in any case."""
     validate_every: PositiveInt = 500
     validation_windows: PositiveInt = 64
     checkpoint_every: PositiveInt = 100
@@ -134,6 +133,7 @@ class Recipe(Card):
     def _agree(self) -> Recipe:
         if self.coarse.start == "coarse":
             raise ValueError("coarse.start cannot be 'coarse'; only the fine stage can start from the coarse one")
+        self.network.check()
         self._check_effects()
         return self
 
@@ -149,7 +149,7 @@ class Recipe(Card):
                 raise ValueError(f"deploy.{key} has no effect without a section fine; leave it out or add the section")
             if self.fine is not None and not given and key != "fine_window":
                 raise ValueError(f"key 'deploy.{key}' is missing, which the section fine needs")
-        heads = count_auxiliary_heads(self.network.name) if self.network.deep_supervision else 0
+        heads = count_auxiliary_heads(self.network.name, self.network.build_options())
         for name, stage in self.stages.items():
             if stage.sampling == "foreground" and stage.centred:
                 raise ValueError(
@@ -157,10 +157,11 @@ class Recipe(Card):
                     "choose 'anywhere'"
                 )
             weights = len(stage.auxiliary_weights)
-            if "auxiliary_weights" in stage.model_fields_set and weights != heads:
+            given = "auxiliary_weights" in stage.model_fields_set
+            if (given or heads) and weights != heads:
                 raise ValueError(
-                    f"{name}.auxiliary_weights holds {weights} weights and the network {self.network.name} of this "
-                    f"card has {heads} auxiliary heads; give one weight for each"
+                    f"{name}.auxiliary_weights holds {weights} weights{'' if given else ' by default'} and the network "
+                    f"{self.network.name} of this card has {heads} auxiliary heads; give one weight for each"
                 )
 
     @property

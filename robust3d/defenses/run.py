@@ -114,8 +114,7 @@ class Training:
 
     def _network(self, name: str) -> nn.Module:
         torch.manual_seed(mix_seed(self.recipe.seed, *name.encode()))
-        options = self.recipe.network.model_dump(exclude={"name"})
-        network = build_network(self.recipe.network.name, **options)
+        network = build_network(self.recipe.network.name, **self.recipe.network.build_options())
         start = self.recipe.stages[name].start
         if start == "coarse":
             load_weights(network, self.out / "coarse.safetensors")

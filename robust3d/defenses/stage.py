@@ -18,16 +18,22 @@ from robust3d.defenses.sampling import Batch, WindowSampler
 from robust3d.defenses.validation import Validation, validate
 from robust3d.foundation.digest import digest_json, mix_seed
 from robust3d.foundation.errors import InputError
+from robust3d.losses.dice import soft_dice
 from robust3d.networks.folding import channels_last, inference_copy
+from robust3d.networks.registry import TrainingLoss, training_loss
 
 Report = Callable[[int, float, Validation | None], None]
 """Called after every step with the steps done, the loss, and the validation if there was one."""
 
+_LOSSES: dict[TrainingLoss, Callable[[Tensor, Tensor], Tensor]] = {"ce": cross_entropy, "dsc": soft_dice}
+
 
 def stage_digest(recipe: Recipe, name: str) -> str:
     """Return the SHA-256 of all settings that decide the weights of one stage."""
-    settings = recipe.model_dump(mode="json", exclude={"recipe", "reference", "deploy", "coarse", "fine"})
-    return digest_json(settings | {"stage": name, "settings": recipe.stages[name].model_dump(mode="json")})
+    settings = recipe.model_dump(mode="json", exclude={"recipe", "reference", "deploy", "coarse", "fine", "network"})
+    # A loss that was not chosen follows from the network.
+    stage = recipe.stages[name].model_dump(mode="json", exclude_none=True)
+    return digest_json(settings | {"network": recipe.network.settings(), "stage": name, "settings": stage})
 
 
 class StageTrainer:
@@ -62,6 +68,7 @@ class StageTrainer:
     ) -> None:
         self.recipe = recipe
         self.stage: StageSettings = recipe.stages[name]
+        self.loss = self.stage.loss or training_loss(recipe.network.name)
         self.adversary: AdversarySettings | None = recipe.adversary
         self.valid = (recipe.intensity.low, recipe.intensity.high)
         self.network = channels_last(network)
@@ -104,7 +111,7 @@ class StageTrainer:
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             windows = batch.normalised(image).contiguous(memory_format=torch.channels_last_3d)
-            loss = supervised_loss(self.network, windows, batch.label, self.stage.auxiliary_weights)
+            loss = supervised_loss(self.network, windows, batch.label, self.stage.auxiliary_weights, loss=self.loss)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise InputError(
@@ -148,8 +155,10 @@ class StageTrainer:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def supervised_loss(network: nn.Module, windows: Tensor, label: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """Cross entropy, mean over voxels, of the main head plus the weighted auxiliary heads (Eq. 1 to 3).
+def supervised_loss(
+    network: nn.Module, windows: Tensor, label: Tensor, weights: tuple[float, ...], *, loss: TrainingLoss = "ce"
+) -> Tensor:
+    """Loss of the main head plus the weighted ones of the auxiliary heads (Eq. 1 to 3).
 
     Parameters
     ----------
@@ -161,13 +170,26 @@ def supervised_loss(network: nn.Module, windows: Tensor, label: Tensor, weights:
         Class of each voxel.
     weights : tuple of float
         Weight xi of each auxiliary head.
+    loss : str
+        ``"ce"``, mean over voxels, or ``"dsc"``, soft Dice over the voxels of all windows.
+
+    Raises
+    ------
+    InputError
+        If the network does not return logits of the size of the windows.
     """
     supervised = getattr(network, "forward_supervised", None)
     outputs = supervised(windows) if supervised is not None else [network(windows)]
-    loss: Tensor = cross_entropy(outputs[0].float(), label)
-    for weight, logits in zip(weights, outputs[1:], strict=False):
-        loss = loss + weight * cross_entropy(logits.float(), label)
-    return loss
+    total = torch.zeros((), device=windows.device)
+    for weight, logits in zip((1.0, *weights), outputs, strict=False):
+        if not isinstance(logits, Tensor) or logits.shape[2:] != label.shape[1:]:
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise InputError(
+                f"the network returned {found} for windows of shape {tuple(windows.shape)}; it must return logits "
+                "(B, K, d, h, w)"
+            )
+        total = total + weight * _LOSSES[loss](logits.float(), label)
+    return total
 
 
 def _optimizer(network: nn.Module, stage: StageSettings) -> torch.optim.SGD:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from itertools import pairwise
+
+from torch import Tensor, nn
 
 
 def conv_bn_relu(channels_in: int, channels_out: int) -> nn.Sequential:
@@ -15,6 +17,15 @@ def conv_bn_relu(channels_in: int, channels_out: int) -> nn.Sequential:
     )
 
 
+def bn_relu_conv(channels_in: int, channels_out: int, *, stride: int = 1) -> nn.Sequential:
+    """Batch normalisation, ReLU, 3x3x3 convolution (He et al., arXiv 1603.05027); ``stride`` divides the size."""
+    return nn.Sequential(
+        nn.BatchNorm3d(channels_in),
+        nn.ReLU(inplace=True),
+        nn.Conv3d(channels_in, channels_out, kernel_size=3, stride=stride, padding=1),
+    )
+
+
 def deconv_bn_relu(channels_in: int, channels_out: int) -> nn.Sequential:
     """4x4x4 transposed convolution of stride 2, batch normalisation, ReLU; doubles the spatial size."""
     return nn.Sequential(
@@ -22,6 +33,28 @@ def deconv_bn_relu(channels_in: int, channels_out: int) -> nn.Sequential:
         nn.BatchNorm3d(channels_out),
         nn.ReLU(inplace=True),
     )
+
+
+def auxiliary_head(*channels: int, classes: int) -> nn.Sequential:
+    """4x4x4 transposed convolutions of stride 2 from each of ``channels`` to the next, then 1x1x1 to the classes."""
+    doublings = [
+        nn.ConvTranspose3d(wide, narrow, kernel_size=4, stride=2, padding=1, bias=False)
+        for wide, narrow in pairwise(channels)
+    ]
+    return nn.Sequential(*doublings, nn.Conv3d(channels[-1], classes, kernel_size=1))
+
+
+class PreActivated(nn.Module):
+    """Sum of the input and two pre-activated convolutions of it (He et al., arXiv 1603.05027)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolve = nn.Sequential(*bn_relu_conv(channels, channels), *bn_relu_conv(channels, channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(B, C, d, h, w)`` to the same shape."""
+        convolved: Tensor = self.convolve(features)
+        return features + convolved
 
 
 def initialise_kaiming(module: nn.Module) -> None:

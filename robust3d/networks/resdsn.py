@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robust3d.networks.blocks import conv_bn_relu, deconv_bn_relu, initialise_kaiming
+from robust3d.networks.blocks import auxiliary_head, conv_bn_relu, deconv_bn_relu, initialise_kaiming
 
 
 class ResDSN(nn.Module):
@@ -62,10 +62,8 @@ class ResDSN(nn.Module):
         self.res_conv1 = ConvPair(one, one, short_residual=short_residual)
         self.head = nn.Conv3d(one, classes, kernel_size=1)
         if deep_supervision:
-            self.aux1 = nn.Sequential(_upsample(two, one), nn.Conv3d(one, classes, kernel_size=1))
-            self.aux2 = nn.Sequential(
-                _upsample(three, two), _upsample(two, one), nn.Conv3d(one, classes, kernel_size=1)
-            )
+            self.aux1 = auxiliary_head(two, one, classes=classes)
+            self.aux2 = auxiliary_head(three, two, one, classes=classes)
         initialise_kaiming(self)
 
     def forward(self, windows: Tensor) -> Tensor:
@@ -114,10 +112,6 @@ class ConvPair(nn.Module):
         """Map ``(B, in, d, h, w)`` to ``(B, out, d, h, w)``."""
         convolved: Tensor = self.second(self.first(features))
         return convolved + self.project(features) if self.short_residual else convolved
-
-
-def _upsample(channels_in: int, channels_out: int) -> nn.ConvTranspose3d:
-    return nn.ConvTranspose3d(channels_in, channels_out, kernel_size=4, stride=2, padding=1, bias=False)
 
 
 def count_parameters(module: torch.nn.Module, *, auxiliary: bool = True) -> int:

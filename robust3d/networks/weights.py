@@ -66,7 +66,11 @@ def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -
     expected = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("aux")}
     for name, tensor in expected.items():
         if name not in stored:
-            raise InputError(f"weight file {path} has no layer {name!r}, which the network of its card needs")
+            other = next((f"; it has {one!r} of shape {tuple(stored[one].shape)}" for one in stored), "")
+            raise InputError(
+                f"weight file {path} has no layer {name!r} of shape {tuple(tensor.shape)}, which the network of its "
+                f"card needs{other}"
+            )
         if stored[name].shape != tensor.shape:
             raise InputError(
                 f"layer {name!r} has shape {tuple(stored[name].shape)} in {path} "
@@ -74,7 +78,10 @@ def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -
             )
     for name in stored:
         if name not in expected:
-            raise InputError(f"weight file {path} has a layer {name!r} that the network of its card lacks")
+            raise InputError(
+                f"weight file {path} has a layer {name!r} of shape {tuple(stored[name].shape)} that the network of its "
+                "card lacks"
+            )
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(stored[name])

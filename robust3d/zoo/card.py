@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from robust3d.foundation.cards import Card, Reference
+from robust3d.networks.card import NetworkCard
 from robust3d.segment.fusion import FusionKind
 from robust3d.segment.grid import parse_grid
 from robust3d.segment.windows import Weighting
@@ -21,16 +22,6 @@ class ModelAbout(Card):
     defense: str
     data: str
     licence: str
-
-
-class NetworkCard(Card):
-    """The network by its name in the engine; auxiliary heads are not stored and hence not built."""
-
-    name: str
-    width: int = Field(gt=0)
-    classes: int = Field(ge=2)
-    short_residual: bool = False
-    long_residual: bool = True
 
 
 class IntensityCard(Card):
@@ -89,6 +80,7 @@ class ModelCard(Card):
 
     model: ModelAbout
     network: NetworkCard
+    """As deployed: heads that only training uses are neither stored nor built."""
     intensity: IntensityCard
     coarse: StageCard
     fine: StageCard | None = None
@@ -98,6 +90,7 @@ class ModelCard(Card):
 
     @model_validator(mode="after")
     def _agree(self) -> ModelCard:
+        self.network.check()
         if (self.fine is None) != (self.cascade is None):
             raise ValueError("the sections fine and cascade belong together; give both or neither")
         if self.fine is not None and self.fine.min_component:

@@ -12,7 +12,8 @@ import tomlkit
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.run import TrainedStage
 from robust3d.foundation.files import make_folder, replacing, write_text
-from robust3d.zoo.card import CascadeCard, IntensityCard, ModelAbout, ModelCard, NetworkCard, StageCard, TrainingCard
+from robust3d.networks.card import NetworkCard
+from robust3d.zoo.card import CascadeCard, IntensityCard, ModelAbout, ModelCard, StageCard, TrainingCard
 
 
 def export_model(recipe: Recipe, stages: Sequence[TrainedStage], folder: Path, *, name: str, command: str) -> ModelCard:
@@ -54,6 +55,7 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
         figures[f"{key}_sha256"] = stage.progress.recipe
         figures[f"{key}_iterations"] = stage.progress.best_iteration
         figures[f"{key}_validation_dsc"] = round(100 * stage.progress.best_dsc, 2)
+    network = {key: value for key, value in recipe.network.settings().items() if key != "deep_supervision"}
     deploy = recipe.deploy
     fine: StageCard | None = None
     cascade: CascadeCard | None = None
@@ -68,7 +70,7 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
             data=f"{recipe.data.source}: {cases}",
             licence="Apache-2.0",
         ),
-        network=NetworkCard(**recipe.network.model_dump(exclude={"deep_supervision"})),
+        network=NetworkCard(**network),
         intensity=IntensityCard(low=recipe.intensity.low, high=recipe.intensity.high),
         coarse=_stage(
             trained["coarse"],

@@ -11,7 +11,7 @@ from robust3d.foundation.cards import read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.networks.folding import channels_last, inference_copy
-from robust3d.networks.registry import build_network
+from robust3d.networks.registry import build_deployed
 from robust3d.networks.weights import load_weights
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.grid import parse_grid
@@ -111,8 +111,7 @@ def _stage(card: ModelCard, stage: str, name: str) -> StageCard:
 def _segmenter(
     card: ModelCard, stage: StageCard, folder: Path, device: torch.device, precision: Precision
 ) -> Segmenter:
-    options = card.network.model_dump(exclude={"name"})
-    network = build_network(card.network.name, deep_supervision=False, **options)
+    network = build_deployed(card.network.name, **card.network.build_options())
     load_weights(network, folder / stage.weights, sha256=stage.sha256)
     return Segmenter.from_network(
         channels_last(inference_copy(network).to(device)),
@@ -123,6 +122,6 @@ def _segmenter(
         weighting=stage.weighting,
         min_component=stage.min_component,
         weights_sha256=stage.sha256,
-        architecture=card.network.model_dump(),
+        architecture=card.network.settings(),
         precision=precision,
     )

@@ -30,7 +30,9 @@ MakeRecipe = Callable[..., Recipe]
 
 @pytest.fixture
 def make_recipe() -> MakeRecipe:
-    def build(*, adversary: bool = False, fine: bool = False, **stage: object) -> Recipe:
+    def build(
+        *, adversary: bool = False, fine: bool = False, network: dict[str, object] | None = None, **stage: object
+    ) -> Recipe:
         settings = {
             "iterations": 12,
             "batch": 2,
@@ -47,7 +49,7 @@ def make_recipe() -> MakeRecipe:
             "recipe": {"name": "test", "description": "test"},
             "reference": {"paper": "none"},
             "data": {"source": "folder", "train_cases": 2, "validation_cases": 1},
-            "network": {"name": "resdsn", "width": 2},
+            "network": network or {"name": "resdsn", "width": 2},
             "intensity": {"low": -100, "high": 240},
             "coarse": settings,
             "deploy": {"coarse_grid": "overlap(0.5)"},

@@ -6,6 +6,7 @@ import copy
 import pytest
 
 from robust3d.defenses.recipe import Recipe
+from robust3d.defenses.stage import stage_digest
 from robust3d.foundation.cards import check_card
 from robust3d.foundation.errors import InputError
 
@@ -39,6 +40,9 @@ def read(changes: dict[str, dict[str, object]]) -> Recipe:
         {"coarse": {"auxiliary_weights": []}, "network": {"deep_supervision": False}},
         {"network": {"deep_supervision": False}},
         {"fine": FINE | {"centred": 0}, "deploy": CASCADE},
+        {"network": {"name": "vnet"}, "coarse": {"loss": "ce"}},
+        {"network": {"name": "fresdsn", "deep_supervision": False}},
+        {"network": {"name": "voxresnet"}, "coarse": {"auxiliary_weights": [1, 1, 1, 1]}},
     ],
 )
 def test_settings_with_an_effect_are_taken(changes) -> None:
@@ -61,6 +65,20 @@ def test_settings_with_an_effect_are_taken(changes) -> None:
         ({"deploy": {"margin": [0, 0, 0]}}, "deploy.margin has no effect without a section fine"),
         ({"fine": FINE, "deploy": {"margin": [2, 2, 2]}}, "key 'deploy.fine_grid' is missing"),
         ({"fine": FINE, "deploy": {"fine_grid": "seed(1)"}}, "key 'deploy.margin' is missing"),
+        (
+            {"network": {"name": "voxresnet"}},
+            "coarse.auxiliary_weights holds 2 weights by default and the network voxresnet of this card has 4",
+        ),
+        (
+            {"network": {"name": "res"}, "coarse": {"auxiliary_weights": [0.2, 0.4]}},
+            "coarse.auxiliary_weights holds 2 weights and the network res of this card has 0 auxiliary heads",
+        ),
+        (
+            {"network": {"name": "unet3d", "deep_supervision": False}},
+            "network.deep_supervision does not belong to network 'unet3d', whose options are classes, width; leave",
+        ),
+        ({"network": {"name": "monai:UNet"}}, "network.width does not belong to network 'monai:UNet'"),
+        ({"coarse": {"loss": "dice"}}, "key 'coarse.loss': input should be 'ce' or 'dsc', found 'dice'"),
         ({"network": {"name": "resdns"}}, "unknown network 'resdns'; did you mean 'resdsn'?"),
     ],
 )
@@ -68,3 +86,27 @@ def test_settings_without_an_effect_are_refused(changes, message) -> None:
     with pytest.raises(InputError) as caught:
         read(changes)
     assert str(caught.value).startswith(f"card test.toml: {message}")
+
+
+def digest(network: dict[str, object], **stage: object) -> str:
+    return stage_digest(read({"network": network, "coarse": stage}), "coarse")
+
+
+def test_the_bundled_models_settings_keep_their_hash() -> None:
+    # From version 0.1.0, whose only network was ResDSN.
+    assert digest({}) == "dc0980a635ccb9d661dc51a7febc3b3a765f76a19c5ae40b3494bcc5476300a9"
+    plain = {"deep_supervision": True, "short_residual": False, "long_residual": True, "classes": 2}
+    assert digest(plain) == digest({})
+
+
+def test_the_hash_tells_losses_and_networks_apart() -> None:
+    vnet = {"name": "vnet"}
+    hashes = [
+        digest({}),
+        digest({}, loss="dsc"),
+        digest({"short_residual": True}),
+        digest({"name": "fresdsn"}),
+        digest(vnet),
+        digest(vnet, loss="ce"),
+    ]
+    assert len(set(hashes)) == len(hashes)

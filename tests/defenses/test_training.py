@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training: it learns, it resumes exactly, and it keeps the best weights."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from robust3d.defenses.run import TrainedStage, Training
+from robust3d.defenses.stage import StageTrainer, supervised_loss
 from robust3d.foundation.digest import digest_file
 from robust3d.foundation.errors import InputError
 
@@ -113,3 +115,50 @@ def test_cases_with_more_classes_than_the_network_are_refused(tmp_path, cases, m
     three = replace(cases[0], label=cases[0].label * 2)
     with pytest.raises(InputError, match="case ball_0 holds class 2"):
         start(make_recipe(), tmp_path, [three, *cases[1:]])
+
+
+class Fixed(torch.nn.Module):
+    """Returns given logits whatever the windows are."""
+
+    def __init__(self, *outputs: object) -> None:
+        super().__init__()
+        self.outputs = list(outputs)
+
+    def forward_supervised(self, windows: torch.Tensor) -> list[object]:
+        return self.outputs
+
+
+def test_losses_of_all_heads_by_hand() -> None:
+    """Two voxels, the first one foreground; its probabilities are 0.9, 0.2 (main) and 0.5, 0.5 (auxiliary)."""
+    label = torch.tensor([1, 0]).reshape(1, 2, 1, 1)
+    heads = [torch.tensor(p).reshape(1, 1, 2, 1, 1) for p in ([0.9, 0.2], [0.5, 0.5])]
+    network = Fixed(*(torch.cat([1 - p, p], dim=1).log() for p in heads))
+    windows = torch.zeros(1, 1, 2, 1, 1)
+    entropy = -(math.log(0.9) + math.log(0.8)) / 2 + 0.3 * math.log(2)
+    dice = 1 - (2 * 0.9 + 1) / (0.9 + 0.2 + 1 + 1) + 0.3 * (1 - (2 * 0.5 + 1) / (1 + 1 + 1))
+    assert supervised_loss(network, windows, label, (0.3,)).item() == pytest.approx(entropy, rel=1e-6)
+    assert supervised_loss(network, windows, label, (0.3,), loss="dsc").item() == pytest.approx(dice, rel=1e-6)
+
+
+@pytest.mark.parametrize(("output", "found"), [(torch.zeros(1, 2), r"\(1, 2\)"), ([], "list")])
+def test_a_network_that_does_not_segment_is_refused(output, found) -> None:
+    with pytest.raises(InputError, match=f"the network returned {found} for windows of shape"):
+        supervised_loss(Fixed(output), torch.zeros(1, 1, 4, 4, 4), torch.zeros(1, 4, 4, 4, dtype=torch.int64), ())
+
+
+def test_the_network_or_the_card_chooses_the_loss(tmp_path, cases, make_recipe) -> None:
+    def trainer(name: str, **stage: object) -> StageTrainer:
+        recipe = make_recipe(network={"name": name, "width": 2}, **stage)
+        return start(recipe, tmp_path, cases).trainer("coarse")
+
+    assert trainer("resdsn").loss == "ce"
+    assert trainer("vnet").loss == "dsc"
+    assert trainer("vnet", loss="ce").loss == "ce"
+    assert trainer("resdsn", loss="dsc").loss == "dsc"
+
+
+def test_windows_that_do_not_fit_the_network_are_refused(tmp_path, cases, make_recipe) -> None:
+    unet = {"name": "monai:UNet", "options": {"channels": [2, 4], "strides": [3]}}
+    for network, stride in (({"name": "vnet", "width": 2}, 16), (unet, 3)):
+        with pytest.raises(InputError, match=f"each edge must be a multiple of {stride}"):
+            start(make_recipe(network=network, window=8), tmp_path, cases).trainer("coarse")

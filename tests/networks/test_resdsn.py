@@ -3,9 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from robust3d.foundation.errors import InputError
 from robust3d.networks.folding import inference_copy
-from robust3d.networks.registry import build_network
 from robust3d.networks.resdsn import ResDSN, count_parameters
 
 ABLATIONS = {
@@ -84,10 +82,3 @@ def test_folding_keeps_logits_and_gradients_and_the_original(flags) -> None:
         (gradient,) = torch.autograd.grad(logits.square().sum(), windows)
         results.append((logits, gradient))
     torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-9)
-
-
-def test_unknown_networks_and_options_are_refused() -> None:
-    with pytest.raises(InputError, match="did you mean 'resdsn'"):
-        build_network("resdsm")
-    with pytest.raises(InputError, match="widht"):
-        build_network("resdsn", widht=3)

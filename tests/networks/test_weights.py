@@ -63,8 +63,8 @@ def bend(state):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (drop, "has no layer 'head.weight'"),
-        (add, "has a layer 'tail.weight' that the network"),
+        (drop, r"has no layer 'head.weight' of shape \(2, 2, 1, 1, 1\), which"),
+        (add, r"has a layer 'tail.weight' of shape \(1,\) that the network"),
         (bend, r"layer 'head.bias' has shape \(5,\) in .* and \(2,\) in the network"),
     ],
 )
