@@ -90,7 +90,9 @@ def losses_above_zero(differences: NDArray[Any], *, confidence: float = 0.95) ->
     values = np.asarray(differences, dtype=np.float64)
     cases, rows = values.shape
     if cases < 2 or rows == 0:
-        raise InputError(f"{cases} paired cases in {rows} rows tell nothing; at least 2 cases and 1 row are needed")
+        raise InputError(
+            f"found {cases} paired cases in {rows} rows; to tell a loss from noise takes at least 2 cases and 1 row"
+        )
     if not 0.5 < confidence < 1:
         raise InputError(f"confidence {confidence} must lie between 0.5 and 1")
     alpha = 1 - confidence
