@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import nan
+from functools import lru_cache
+from math import inf, nan
 from typing import Any, Literal
 
 import numpy as np
@@ -63,6 +64,10 @@ _DECIMALS = 10
 """Of statistics: patterns that are equal in exact arithmetic are equal then."""
 
 
+_UNREACHABLE = 1e4
+"""Critical value of t from which on no loss is taken to be detectable."""
+
+
 def losses_above_zero(differences: NDArray[Any], *, confidence: float = 0.95) -> Simultaneous:
     """Test of each row whether the mean difference is above zero, all rows together.
 
@@ -112,8 +117,8 @@ def losses_above_zero(differences: NDArray[Any], *, confidence: float = 0.95) ->
         method = "Bonferroni t"
     mean, std = values.mean(axis=0), values.std(axis=0, ddof=1)
     critical = float(_to_t(np.array(bound), cases))
-    # Where no spread is left, the mean itself is the limit, unless the critical value is infinite.
-    width = np.where(std > 0, critical * std / np.sqrt(cases), 0.0 if np.isfinite(critical) else np.inf)
+    # An infinite critical value leaves no limit, not even where there is no spread.
+    width = critical * std / np.sqrt(cases) if np.isfinite(critical) else np.full(rows, np.inf)
     return Simultaneous(mean, std, mean - width, p, observed > bound, critical, cases, method)
 
 
@@ -125,7 +130,8 @@ def smallest_detectable(
     The larger of two: ``ncp * std / sqrt(cases)``, where a noncentral t variable with ``cases - 1`` degrees of freedom
     and noncentrality ``ncp`` exceeds ``critical`` with probability ``power``; and
     ``tolerance + z * std / sqrt(cases)``, whose observed mean exceeds ``tolerance`` with that probability (``z`` the
-    normal quantile of ``power``). Differences are taken as normal with the observed spread. NaN where ``std`` is zero.
+    normal quantile of ``power``). Differences are taken as normal with the observed spread. NaN where ``std`` is zero,
+    infinite where the critical value is beyond 10,000.
 
     Parameters
     ----------
@@ -140,18 +146,26 @@ def smallest_detectable(
     power : float
         Probability of finding it.
     """
-    if std == 0 or not np.isfinite(critical):
+    if std == 0:
         return nan
+    if critical > _UNREACHABLE:
+        return inf
     error = std / np.sqrt(cases)
+    needed = _noncentrality(critical, cases - 1, power)
+    return float(max(needed * error, tolerance + stats.norm.ppf(power) * error))
+
+
+@lru_cache(maxsize=128)
+def _noncentrality(critical: float, freedom: int, power: float) -> float:
+    """Return the noncentrality with which a t variable exceeds the critical value with the given probability."""
 
     def excess(noncentrality: float) -> float:
-        return float(stats.nct.sf(critical, cases - 1, noncentrality)) - power
+        return float(stats.nct.sf(critical, freedom, noncentrality)) - power
 
     high = 1.0
     while excess(high) < 0:
         high *= 2
-    noncentrality = float(optimize.brentq(excess, 0.0, high))
-    return float(max(noncentrality * error, tolerance + stats.norm.ppf(power) * error))
+    return float(optimize.brentq(excess, 0.0, high))
 
 
 def _correlation(values: NDArray[np.float64], signs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
+from math import isnan
 
 from rich.table import Table
 from rich.text import Text
@@ -80,7 +80,7 @@ def cells(row: RowVerdict) -> list[str]:
 
 def _number(value: float) -> str:
     # Adding zero turns -0.0 into 0.0.
-    return f"{round(value, 2) + 0.0:.2f}" if isfinite(value) else "n/a"
+    return "n/a" if isnan(value) else f"{round(value, 2) + 0.0:.2f}"
 
 
 def _escape(text: str) -> str:

@@ -20,10 +20,10 @@ def check(monkeypatch, capsys, tmp_path):
         monkeypatch.delenv(name, raising=False)
     write(tmp_path / "baseline", table({"clean": SCORES, "a": SCORES - 20}))
 
-    def run(*extra: object, loss: float = 0.0, results: str = "results", **changes: object) -> tuple[int, str, str]:
+    def run(*extra: object, loss: float = 0.0, results: object = None, **changes: object) -> tuple[int, str, str]:
         made = table({"clean": SCORES, "a": SCORES - 20 - loss + WOBBLE}, **changes)
         write(tmp_path / "results", made)
-        arguments = ["check", "--baseline", tmp_path / "baseline", "--results", tmp_path / results, *extra]
+        arguments = ["check", "--baseline", tmp_path / "baseline", "--results", results or tmp_path / "results", *extra]
         monkeypatch.setattr(sys, "argv", ["robust3d", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             main()
@@ -77,7 +77,6 @@ def test_github_reads_annotations_and_a_summary_appended(check, tmp_path, monkey
 
 
 @pytest.mark.parametrize(("extra", "message"), [
-    (["--results", "nowhere"], "results: nowhere does not exist"),
     (["--tolerance", "-1"], "tolerance -1.0 must be"),
     (["--confidence", "95"], "between 0.5 and 1"),
     (["--junit", "no/folder/j.xml"], "cannot write no/folder/j.xml"),
@@ -88,3 +87,10 @@ def test_mistakes_are_one_sentence(check, extra, message) -> None:
     assert (code, err.count("\n")) == (2, 1)
     assert message in err
     assert "Traceback" not in err
+
+
+def test_results_that_are_not_there(check, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = check(results="nowhere")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "results: nowhere does not exist; give a results.jsonl that robust3d run wrote" in err

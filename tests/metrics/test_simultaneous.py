@@ -86,6 +86,15 @@ def test_detectable_loss_is_never_below_the_tolerance() -> None:
     assert np.isnan(smallest_detectable(0.0, 16, 1.753))
 
 
+def test_rows_in_which_any_pattern_is_the_best_show_no_loss() -> None:
+    # Every sign pattern of six cases makes some row all positive, so nothing can stand out.
+    table = np.array([[1 if row >> case & 1 else -1 for row in range(64)] for case in range(6)], dtype=float)
+    ours = losses_above_zero(table)
+    assert not ours.above.any()
+    assert np.all(ours.low == -np.inf)
+    assert smallest_detectable(1.0, 6, ours.critical) == np.inf
+
+
 @pytest.mark.parametrize(("shape", "confidence", "message"), [
     ((1, 3), 0.95, "at least 2 cases"), ((4, 0), 0.95, "1 row"), ((4, 1), 1.0, "between 0.5 and 1"),
     ((4, 1), float("nan"), "between 0.5 and 1"),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, isinf, isnan
 
 import numpy as np
 
@@ -113,10 +113,12 @@ class Verdict:
     @property
     def power(self) -> str:
         """How small a loss these cases can show, in one sentence."""
-        known = [row for row in self.rows if isfinite(row.detectable)]
+        known = [row for row in self.rows if not isnan(row.detectable)]
         if not known:
             return "the differences have no spread, so the smallest detectable loss is not known"
         blind = max(known, key=lambda row: row.detectable)
+        if isinf(blind.detectable):
+            return f"{self.cases} cases are too few to show any loss in {blind.name}"
         return (
             f"a loss of {blind.detectable:.1f} points or more would be found in every row "
             f"(80 of 100 times; hardest: {blind.name})"
