@@ -80,18 +80,18 @@ def test_a_model_that_lost_five_points_is_caught(kind) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "heavy", "collapse"])
 @pytest.mark.parametrize("cases", [3, 4, 6, 8, 12, 20])
-def test_false_alarms_of_the_whole_gate(kind, cases, record_property) -> None:
+def test_false_alarms_of_the_whole_gate(kind, cases, record_testsuite_property) -> None:
     trials = 2000
     alarms = false_alarms(kind, cases, trials)
-    record_property("false alarms", alarms / trials)
+    record_testsuite_property(f"false alarms, {kind}, {cases} cases", alarms / trials)
     assert below(alarms, trials)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "heavy", "collapse"])
 @pytest.mark.parametrize("spread", [4.0, 6.0])
-def test_a_loss_of_five_points_is_caught_in_95_of_100_trials(kind, spread, record_property) -> None:
+def test_a_loss_of_five_points_is_caught_in_95_of_100_trials(kind, spread, record_testsuite_property) -> None:
     trials = 1000
     rate = caught(kind, spread, trials) / trials
-    record_property("caught", rate)
+    record_testsuite_property(f"caught, {kind}, spread {spread}", rate)
     assert rate >= 0.95

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from robust3d.benchmarks.cell import CLEAN
-from robust3d.benchmarks.gate.results import ResultCell, Results
+from robust3d.benchmarks.results import ResultCell, Results
 from robust3d.foundation.errors import InputError
 
 _SHOWN = 5

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robust3d.benchmarks.gate.comparability import NotComparableError, notes, problems
-from robust3d.benchmarks.gate.results import Results, read_results
+from robust3d.benchmarks.results import Results, read_results
 from robust3d.foundation.errors import InputError
 
 WORST = "worst"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of a run as the gate reads them: checked cells of one benchmark, threat model and seed."""
+"""Results of a run, read back: checked cells of one benchmark, threat model and seed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class CellSettings(_Section):
 
 
 class ResultCell(_Section):
-    """What the gate needs of one line of ``results.jsonl``."""
+    """What is read of one line of ``results.jsonl``; other keys are kept out."""
 
     benchmark: str
     model: str
