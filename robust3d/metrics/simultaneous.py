@@ -63,7 +63,6 @@ class Simultaneous:
 _DECIMALS = 10
 """Of statistics: patterns that are equal in exact arithmetic are equal then."""
 
-
 _UNREACHABLE = 1e4
 """Critical value of t from which on no loss is taken to be detectable."""
 
@@ -103,7 +102,7 @@ def losses_above_zero(differences: NDArray[Any], *, confidence: float = 0.95) ->
     alpha = 1 - confidence
     observed = _correlation(values, np.ones((1, cases)))[0]
     method: Method
-    if alpha * 2.0**cases >= _PATTERNS_BEYOND:
+    if alpha * 2 ** min(cases, _EXACT) >= _PATTERNS_BEYOND:
         largest = np.sort(_correlation(values, _signs(cases)).max(axis=1))
         # As many as floor(alpha * patterns) may reach beyond; the small number mends 0.05 * 1000 = 49.99...
         beyond = int(alpha * len(largest) + 1e-9)

@@ -68,6 +68,10 @@ def test_nothing_changed_is_no_loss() -> None:
     np.testing.assert_array_equal(ours.low, 0)
 
 
+def test_thousands_of_cases_are_judged() -> None:
+    assert list(losses_above_zero(RANDOM.normal([0.5, -0.5], 1, (1500, 2))).above) == [True, False]
+
+
 def test_a_verdict_repeats() -> None:
     table = RANDOM.normal(0.5, 1, (30, 4))
     np.testing.assert_array_equal(losses_above_zero(table).low, losses_above_zero(table).low)
