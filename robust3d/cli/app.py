@@ -20,6 +20,8 @@ app = App(
 
 # Given as text so that a command's module, and torch with it, is imported only when that command runs.
 app.command("robust3d.cli.run:run", name="run", help="Run a benchmark and show its leaderboard.")
+app.command("robust3d.cli.check:check", name="check", help="Compare results with a baseline, as a gate for CI.")
+app.command("robust3d.cli.export:export", name="export", help="Write results as LaTeX, nnU-Net summary or Parquet.")
 app.command("robust3d.cli.attack:attack", name="attack", help="Attack one NIfTI volume and save the result.")
 app.command("robust3d.cli.predict:predict", name="predict", help="Segment one NIfTI volume.")
 app.command("robust3d.cli.train:train", name="train", help="Train a model by a recipe; the same call resumes.")

@@ -53,6 +53,11 @@ def console_table(board: pd.DataFrame, threat: ThreatModel, title: str) -> Table
     return table
 
 
+def texts(board: pd.DataFrame) -> pd.DataFrame:
+    """Return what tables show of a leaderboard: one text a cell, under its heading."""
+    return pd.DataFrame(_cells(board), columns=[_heading(column) for column in _shown(board)])
+
+
 def _shown(board: pd.DataFrame) -> list[str]:
     folded = {"clean_std", "drop_ci_low", "drop_ci_high", "clean_min", "clean_max"}
     return [str(column) for column in board.columns if column not in folded]
