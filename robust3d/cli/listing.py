@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console
+from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -15,20 +17,42 @@ from robust3d.foundation.errors import InputError
 Row = Sequence[str]
 
 
-def models(*, collection: Collection = ()) -> None:
-    """List the models of the zoo."""
+def models(name: str = "*", /, *, collection: Collection = ()) -> None:
+    """List the models of the zoo, or show the card of one.
+
+    Parameters
+    ----------
+    name
+        Name of a model to show its card, or a pattern such as "resdsn*" to list those that match.
+    """
     from robust3d.foundation.cards import read_card
     from robust3d.foundation.collections import Collections
     from robust3d.zoo.card import ModelCard
+    from robust3d.zoo.size import count_parameters, stored_bytes
 
-    entries = Collections.open(collection).entries("zoo")
+    collections = Collections.open(collection)
+    if not any(sign in name for sign in "*?["):
+        path = collections.find("zoo", name)
+        read_card(path, ModelCard)
+        Console().print(Syntax(path.read_text(encoding="utf-8"), "toml", background_color="default", word_wrap=True))
+        return
+    entries = collections.entries("zoo")
+    chosen = fnmatch.filter(entries, name)
+    if entries and not chosen:
+        raise InputError(f"no model matches {name!r}; there are {', '.join(entries)}")
 
     def row(name: str) -> Row:
         card = read_card(entries[name], ModelCard)
-        stages = "coarse, fine" if card.fine else "coarse"
-        return name, card.network.title, stages, card.model.defense, card.model.data
+        megabytes = stored_bytes(card, entries[name].parent) / 1e6
+        parameters = f"{count_parameters(card):,} parameters"
+        stages = f"{parameters} each in {' and '.join(card.stages)}" if card.fine else parameters
+        network = f"{card.network.title}; {stages}; {megabytes:.1f} MB"
+        results = card.results
+        reached = f"{results.clean_dsc:.1f} / {results.worst_dsc:.1f} on {results.benchmark}" if results else "not run"
+        return name, network, card.model.defense, reached, f"{card.model.data}; {card.model.licence}"
 
-    _show("models", ("name", "network", "stages", "defense", "data"), entries, row)
+    headings = ("name", "network", "defense", "DSC % clean / worst", "data; licence")
+    _show("models", headings, chosen, row)
 
 
 def attacks(*, collection: Collection = ()) -> None:

@@ -75,6 +75,15 @@ class TrainingCard(Card):
     """What the validation DSC means."""
 
 
+class ResultsCard(Card):
+    """What the model reached in a benchmark, mean DSC over its cases in percent."""
+
+    benchmark: str
+    clean_dsc: float = Field(ge=0, le=100)
+    worst_dsc: float = Field(ge=0, le=100)
+    """Mean over cases of the lowest DSC under any attack of the benchmark."""
+
+
 class ModelCard(Card):
     """One folder of the collection ``zoo``."""
 
@@ -86,7 +95,13 @@ class ModelCard(Card):
     fine: StageCard | None = None
     cascade: CascadeCard | None = None
     training: TrainingCard
+    results: ResultsCard | None = None
     reference: Reference
+
+    @property
+    def stages(self) -> dict[str, StageCard]:
+        """Stages by name."""
+        return {"coarse": self.coarse} | ({"fine": self.fine} if self.fine else {})
 
     @model_validator(mode="after")
     def _agree(self) -> ModelCard:

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import nibabel as nib
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from torch import nn
 
 import robust3d as r3
 from robust3d.cli.app import main
@@ -26,6 +28,27 @@ def call(monkeypatch):
         assert not stop.value.code
 
     return run
+
+
+def test_models_lists_by_pattern_and_shows_a_card(call, tiny_zoo, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    call("models", "ti*", "--collection", tiny_zoo)
+    listed = capsys.readouterr().out
+    # Main path of ResDSN (width 2), counted layer by layer in tests/networks.
+    network = r3.load_model("tiny/coarse", collections=Collections.open([tiny_zoo])).network
+    folded = sum(p.numel() for p in network.parameters())
+    normalised = sum(2 * m.out_channels for m in network.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d))
+    assert f"{folded + normalised - 2 * 2:,} parameters each in coarse and fine" in listed
+    assert "not run" in listed
+    assert "resdsn-c2f" not in listed
+    call("models", "tiny", "--collection", tiny_zoo)
+    shown = capsys.readouterr().out
+    assert tomllib.loads(shown) == tomllib.loads((tiny_zoo / "zoo" / "tiny" / "card.toml").read_text())
+    main_with = ["robust3d", "models", "nothing*", "--collection", str(tiny_zoo)]
+    monkeypatch.setattr(sys, "argv", main_with)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
 
 
 @pytest.fixture
