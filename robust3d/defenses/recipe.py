@@ -7,11 +7,16 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from robust3d.defenses.algorithms.fast import Fast
+from robust3d.defenses.algorithms.free import Free
+from robust3d.defenses.algorithms.noise import Noise
+from robust3d.defenses.algorithms.pgd import Pgd
+from robust3d.defenses.algorithms.segpgd import SegPgd
+from robust3d.defenses.algorithms.trades import Trades
 from robust3d.foundation.cards import Card, Reference
 from robust3d.networks.card import NetworkCard
 from robust3d.networks.registry import TrainingLoss, count_auxiliary_heads
 from robust3d.segment.grid import parse_grid
-from robust3d.threat.model import ThreatModel
 
 
 class About(Card):
@@ -48,20 +53,8 @@ class IntensitySettings(Card):
     high: float
 
 
-class AdversarySettings(Card):
-    """The inner maximisation of Eq. 8."""
-
-    algorithm: Literal["pgd"] = "pgd"
-    epsilon: PositiveFloat
-    step_size: PositiveFloat
-    unit: str
-    steps: PositiveInt
-    warmup: float = Field(default=0.0, ge=0, lt=1)
-    """Fraction of the iterations over which epsilon and step size grow linearly to their full values."""
-
-    def threat(self, valid: tuple[float, float], scale: float = 1.0) -> ThreatModel:
-        """Return the threat model at ``scale`` times the full epsilon."""
-        return ThreatModel(norm="linf", epsilon=self.epsilon * scale, unit=self.unit, valid=valid)
+AnyAdversary = Pgd | Trades | Fast | Free | SegPgd | Noise
+"""Chosen by the key ``algorithm``."""
 
 
 class StageSettings(Card):
@@ -124,7 +117,7 @@ class Recipe(Card):
     intensity: IntensitySettings
     coarse: StageSettings
     fine: StageSettings | None = None
-    adversary: AdversarySettings | None = None
+    adversary: AnyAdversary | None = Field(default=None, discriminator="algorithm")
     deploy: DeploySettings
     seed: NonNegativeInt = 0
     precision: Literal["float32", "bfloat16"] = "float32"

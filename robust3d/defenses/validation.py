@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robust3d.defenses.adversary import perturb
-from robust3d.defenses.recipe import AdversarySettings
-from robust3d.defenses.sampling import Batch, WindowSampler
+from robust3d.defenses.adversary import Adversary
+from robust3d.defenses.ascent import perturb
+from robust3d.defenses.batch import Batch
+from robust3d.defenses.sampling import WindowSampler
 from robust3d.metrics.counts import Counts, count
 
 _KEY = 715_517
@@ -33,31 +34,33 @@ class Validation:
 def validate(
     network: nn.Module,
     sampler: WindowSampler,
-    adversary: AdversarySettings | None,
+    adversary: Adversary | None,
     valid: tuple[float, float],
     device: torch.device,
 ) -> Validation:
     """Validate a frozen eval-mode network on ``sampler.stage.validation_windows`` fixed windows.
 
-    The adversary has twice the steps of training, so that training cannot just fit its own attack.
+    Every adversary is validated by PGD from a uniform start at its full epsilon, so that they compare; clean only where
+    that is 0.
     """
+    attacker = adversary if adversary is not None and adversary.epsilon > 0 else None
     clean, robust = Counts(0, 0, 0, 0), Counts(0, 0, 0, 0)
     size = sampler.stage.batch
     for number in range(-(-sampler.stage.validation_windows // size)):
         batch = sampler.draw(size, _KEY, number, augment=False).to(device)
         clean += _pooled(network, batch, batch.image)
-        if adversary is not None:
+        if attacker is not None:
             generator = torch.Generator().manual_seed(_KEY + number)
-            attacked = perturb(
+            image = perturb(
                 network,
                 batch,
-                adversary.threat(valid),
-                steps=2 * adversary.steps,
-                step_size=adversary.step_size,
+                attacker.threat(valid),
+                steps=attacker.validation_steps,
+                step_size=attacker.validation_step_size,
                 generator=generator,
             )
-            robust += _pooled(network, batch, attacked)
-    return Validation(clean.dsc, robust.dsc if adversary is not None else None)
+            robust += _pooled(network, batch, image)
+    return Validation(clean.dsc, robust.dsc if attacker is not None else None)
 
 
 @torch.no_grad()
