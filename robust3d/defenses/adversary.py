@@ -97,6 +97,11 @@ class Adversary(Card, ABC):
         yield step.learner.supervised(step.batch, self.attacked(step))[0]
 
     @property
+    def single_step(self) -> bool:
+        """Whether each update trains on windows one step away, which the network may learn to hide from."""
+        return False
+
+    @property
     def validation_steps(self) -> int:
         """Steps of the PGD that validates."""
         return 10

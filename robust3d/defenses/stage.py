@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from robust3d.defenses.adversary import Step
 from robust3d.defenses.batch import Batch
 from robust3d.defenses.checkpoint import Progress, load_checkpoint, save_checkpoint
 from robust3d.defenses.learner import Learner
+from robust3d.defenses.monitor import find_warnings
 from robust3d.defenses.recipe import Recipe, StageSettings
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.validation import Validation, validate
@@ -136,15 +138,12 @@ class StageTrainer:
     def _validate(self) -> Validation:
         with self.learner.autocast():
             result = validate(self.learner.frozen(), self.validation, self.recipe.adversary, self.valid, self.device)
-        entry = {"iteration": float(self.progress.iteration), "clean_dsc": result.clean_dsc}
-        if result.robust_dsc is not None:
-            entry["robust_dsc"] = result.robust_dsc
-        self.progress.history.append(entry)
+        self.progress.history.append(result.entry(self.progress.iteration))
         if result.score > self.progress.best_dsc:
             self.progress.best_dsc = result.score
             self.progress.best_iteration = self.progress.iteration
             self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        return result
+        return replace(result, warnings=find_warnings(self.progress.history))
 
 
 def _optimizer(network: nn.Module, stage: StageSettings) -> torch.optim.SGD:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
 from robust3d.defenses.adversary import Adversary
-from robust3d.defenses.ascent import perturb
+from robust3d.defenses.ascent import ascend, perturb
 from robust3d.defenses.batch import Batch
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.metrics.counts import Counts, count
@@ -20,10 +20,33 @@ _KEY = 715_517
 
 @dataclass(frozen=True)
 class Validation:
-    """DSC of the foreground pooled over the validation windows, from 0 to 1."""
+    """What the validation windows show, pooled over them.
+
+    Parameters
+    ----------
+    clean_dsc : float
+        DSC of the foreground, from 0 to 1.
+    robust_dsc : float or None
+        The same under PGD.
+    fgsm_dsc : float or None
+        The same under FGSM, where the adversary of training takes single steps.
+    predicted_voxels, labelled_voxels : int
+        Foreground of the clean prediction and of the label.
+    warnings : tuple of str
+        What is wrong with the run so far, a sentence each.
+    """
 
     clean_dsc: float
-    robust_dsc: float | None
+    robust_dsc: float | None = None
+    fgsm_dsc: float | None = None
+    predicted_voxels: int = 0
+    labelled_voxels: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def entry(self, iteration: int) -> dict[str, float]:
+        """Return the figures as an entry of the history."""
+        figures = {name: value for name, value in asdict(self).items() if name != "warnings" and value is not None}
+        return {"iteration": float(iteration)} | {name: float(value) for name, value in figures.items()}
 
     @property
     def score(self) -> float:
@@ -41,10 +64,11 @@ def validate(
     """Validate a frozen eval-mode network on ``sampler.stage.validation_windows`` fixed windows.
 
     Every adversary is validated by PGD from a uniform start at its full epsilon, so that they compare; clean only where
-    that is 0.
+    that is 0. FGSM joins in for adversaries of single steps, which can overfit to them.
     """
     attacker = adversary if adversary is not None and adversary.epsilon > 0 else None
-    clean, robust = Counts(0, 0, 0, 0), Counts(0, 0, 0, 0)
+    single = attacker is not None and attacker.single_step
+    clean, robust, fgsm = (Counts(0, 0, 0, 0) for _ in range(3))
     size = sampler.stage.batch
     for number in range(-(-sampler.stage.validation_windows // size)):
         batch = sampler.draw(size, _KEY, number, augment=False).to(device)
@@ -60,7 +84,17 @@ def validate(
                 generator=generator,
             )
             robust += _pooled(network, batch, image)
-    return Validation(clean.dsc, robust.dsc if attacker is not None else None)
+            if single:
+                threat = attacker.threat(valid)
+                image = ascend(network, batch, threat, batch.image, steps=1, step_size=threat.epsilon)
+                fgsm += _pooled(network, batch, image)
+    return Validation(
+        clean_dsc=clean.dsc,
+        robust_dsc=robust.dsc if attacker is not None else None,
+        fgsm_dsc=fgsm.dsc if single else None,
+        predicted_voxels=clean.tp + clean.fp,
+        labelled_voxels=clean.tp + clean.fn,
+    )
 
 
 @torch.no_grad()

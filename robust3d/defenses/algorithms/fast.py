@@ -26,6 +26,11 @@ class Fast(Adversary):
         """That of the attack and that of the update."""
         return 2
 
+    @property
+    def single_step(self) -> bool:
+        """It is."""
+        return True
+
     def attacked(self, step: Step) -> Tensor:
         """Return the windows after the step."""
         with step.learner.autocast():

@@ -30,6 +30,11 @@ class Free(Adversary):
         """One an update, and the first step's shared by all replays."""
         return 1 + 1 / self.replays
 
+    @property
+    def single_step(self) -> bool:
+        """It is."""
+        return True
+
     def attacked(self, step: Step) -> Tensor:
         """Return the windows of the first replay."""
         with step.learner.autocast():
