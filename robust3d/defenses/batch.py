@@ -32,6 +32,11 @@ class Batch:
         """Return ``image`` (these windows, perhaps perturbed) as the network's input."""
         return (image - self.offset) / self.scale
 
+    def split(self, parts: int) -> list[Batch]:
+        """Return the windows in a number of parts of equal size."""
+        columns = (tensor.chunk(parts) for tensor in (self.image, self.label, self.offset, self.scale))
+        return [Batch(*part) for part in zip(*columns, strict=True)]
+
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on another device."""
         return Batch(*(tensor.to(device) for tensor in (self.image, self.label, self.offset, self.scale)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of one stage: Eq. 3 (natural) or what an adversary gives (Eq. 8), by SGD with polynomial decay."""
+"""Training of one stage: Eq. 3 (natural) or what an adversary gives (Eq. 8), and its checkpoints."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from robust3d.defenses.batch import Batch
 from robust3d.defenses.checkpoint import Progress, load_checkpoint, save_checkpoint
 from robust3d.defenses.learner import Learner
 from robust3d.defenses.monitor import find_warnings
+from robust3d.defenses.optimisation import Average, build_optimizer, learning_rate
 from robust3d.defenses.recipe import Recipe, StageSettings
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.validation import Validation, validate
 from robust3d.foundation.digest import digest_json, mix_seed
 from robust3d.foundation.errors import InputError
-from robust3d.networks.folding import channels_last
+from robust3d.networks.folding import channels_last, inference_copy
 from robust3d.networks.registry import training_loss
 
 Report = Callable[[int, float, Validation | None], None]
@@ -78,12 +79,15 @@ class StageTrainer:
         self.training = training
         self.validation = validation
         self.checkpoint = checkpoint
-        self.optimizer = _optimizer(network, self.stage)
+        self.optimizer = build_optimizer(network, self.stage)
+        self.average = None if self.stage.average is None else Average(network, self.stage.average)
         self.best: dict[str, Tensor] = {}
         self.progress = Progress(recipe=stage_digest(recipe, name), inputs=inputs)
         self.seeds = (recipe.seed, 0 if name == "coarse" else 1)
         if checkpoint.exists():
-            self.best, self.progress = load_checkpoint(checkpoint, self.network, self.optimizer, self.progress)
+            self.best, self.progress = load_checkpoint(
+                checkpoint, self.network, self.optimizer, self.progress, average=self._averaged
+            )
 
     @property
     def finished(self) -> bool:
@@ -100,55 +104,69 @@ class StageTrainer:
             report(done, loss, self._validate() if due else None)
             stopping = stop()
             if done % self.stage.checkpoint_every == 0 or self.finished or stopping:
-                save_checkpoint(self.checkpoint, self.network, self.optimizer, self.best, self.progress)
+                self._save()
             if stopping:
                 return
+
+    @property
+    def _judged(self) -> nn.Module:
+        """What is validated and kept: the average of the weights where there is one."""
+        return self.network if self.average is None else self.average.network
+
+    @property
+    def _averaged(self) -> nn.Module | None:
+        return None if self.average is None else self.average.network
+
+    def _save(self) -> None:
+        save_checkpoint(self.checkpoint, self.network, self.optimizer, self.best, self.progress, average=self._averaged)
 
     def _step(self, iteration: int) -> float:
         batch = self.training.draw(self.stage.batch, *self.seeds, iteration).to(self.device)
         self.network.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.stage.learning_rate * (1 - iteration / self.stage.iterations) ** self.stage.power
-        values = [self._update(objective, iteration) for objective in self._objectives(batch, iteration)]
+            group["lr"] = learning_rate(self.stage, iteration)
+        generator = torch.Generator().manual_seed(mix_seed(*self.seeds, iteration))
+        parts = [self._objectives(part, iteration, generator) for part in batch.split(self.stage.accumulate or 1)]
+        values = list(iter(lambda: self._update(parts, iteration), None))
+        if self.average is not None:
+            self.average.update(self.network, iteration)
         return sum(values) / len(values)
 
-    def _objectives(self, batch: Batch, iteration: int) -> Iterator[Tensor]:
+    def _objectives(self, batch: Batch, iteration: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the scalars to minimise one after the other in this iteration."""
         adversary = self.recipe.adversary
         strength = adversary.strength(iteration, self.stage.iterations) if adversary is not None else 0.0
         if adversary is None or strength == 0:
             yield self.learner.supervised(batch, batch.image)[0]
             return
-        generator = torch.Generator().manual_seed(mix_seed(*self.seeds, iteration))
         threat = adversary.threat(self.valid, strength)
         yield from adversary.objectives(Step(self.learner, batch, threat, strength, generator))
 
-    def _update(self, objective: Tensor, iteration: int) -> float:
-        value = float(objective.detach())
-        if not math.isfinite(value):
-            raise InputError(
-                f"the loss became {value} at step {iteration + 1}; lower the learning rate of the card and start anew "
-                f"in another --out (last checkpoint: {self.checkpoint})"
-            )
+    def _update(self, parts: list[Iterator[Tensor]], iteration: int) -> float | None:
+        """Update the weights by the mean of the next objective of each part; ``None`` if there is no next one."""
         self.optimizer.zero_grad(set_to_none=True)
-        objective.backward()
+        values = []
+        for part in parts:
+            objective = next(part, None)
+            if objective is None:
+                return None
+            values.append(float(objective.detach()))
+            if not math.isfinite(values[-1]):
+                raise InputError(
+                    f"the loss became {values[-1]} at step {iteration + 1}; lower the learning rate of the card and "
+                    f"start anew in another --out (last checkpoint: {self.checkpoint})"
+                )
+            (objective / len(parts)).backward()
         self.optimizer.step()
-        return value
+        return sum(values) / len(values)
 
     def _validate(self) -> Validation:
         with self.learner.autocast():
-            result = validate(self.learner.frozen(), self.validation, self.recipe.adversary, self.valid, self.device)
+            network = inference_copy(self._judged)
+            result = validate(network, self.validation, self.recipe.adversary, self.valid, self.device)
         self.progress.history.append(result.entry(self.progress.iteration))
         if result.score > self.progress.best_dsc:
             self.progress.best_dsc = result.score
             self.progress.best_iteration = self.progress.iteration
-            self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+            self.best = {name: tensor.detach().clone() for name, tensor in self._judged.state_dict().items()}
         return replace(result, warnings=find_warnings(self.progress.history))
-
-
-def _optimizer(network: nn.Module, stage: StageSettings) -> torch.optim.SGD:
-    # Biases and normalisation parameters stay out of weight decay.
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=stage.learning_rate, momentum=stage.momentum)

@@ -43,6 +43,8 @@ def read(changes: dict[str, dict[str, object]]) -> Recipe:
         {"network": {"deep_supervision": False}},
         {"fine": FINE | {"centred": 0}, "deploy": CASCADE},
         {"network": {"name": "vnet"}, "coarse": {"loss": "ce"}},
+        {"coarse": {"optimizer": "adamw", "schedule": "cosine", "batch": 4, "accumulate": 2, "average": 0.99}},
+        {"coarse": {"optimizer": "sgd", "momentum": 0.8, "schedule": "poly", "power": 1}},
         {"network": {"name": "fresdsn", "deep_supervision": False}},
         {"network": {"name": "voxresnet"}, "coarse": {"auxiliary_weights": [1, 1, 1, 1]}},
     ],
@@ -110,6 +112,13 @@ def test_settings_with_an_effect_are_taken(changes) -> None:
             "key 'adversary.clean_start': with warmup 0.3 no iteration is left at full epsilon; their sum must "
             "be below 1, found 0.7",
         ),
+        (
+            {"coarse": {"optimizer": "adamw", "momentum": 0.9}},
+            "coarse.momentum has no effect with 'adamw'; leave",
+        ),
+        ({"coarse": {"schedule": "cosine", "power": 0.9}}, "coarse.power has no effect with 'cosine'; leave it out"),
+        ({"coarse": {"batch": 3, "accumulate": 2}}, "coarse.batch = 3 windows cannot be split into 2 equal parts"),
+        ({"coarse": {"average": 1}}, "key 'coarse.average': input should be less than 1, found 1"),
         ({"network": {"name": "resdns"}}, "unknown network 'resdns'; did you mean 'resdsn'?"),
     ],
 )
