@@ -86,9 +86,11 @@ def defenses(*, collection: Collection = ()) -> None:
         card = read_card(entries[name], Recipe)
         stage = card.coarse
         scale = f"{stage.iterations:,} x {stage.batch} windows of {stage.window} voxels, {card.network.title}"
-        return name, card.recipe.description, scale, card.reference.paper
+        passes = f"{card.adversary.passes:g}" if card.adversary else "1"
+        return name, card.recipe.description, scale, passes, card.reference.paper
 
-    _show("training recipes", ("name", "what it is", "coarse stage", "paper"), entries, row)
+    headings = ("name", "what it is", "coarse stage", "passes an update", "paper")
+    _show("training recipes", headings, entries, row)
 
 
 def benchmarks(*, collection: Collection = ()) -> None:

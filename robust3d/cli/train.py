@@ -91,12 +91,15 @@ def _train_stage(training: Any, stage: str, asked: Event, console: Console) -> A
             bar.update(task, completed=done, description=f"{stage}  loss {loss:.3f}")
             if validation is not None:
                 robust = "" if validation.robust_dsc is None else f", robust {100 * validation.robust_dsc:.1f} %"
+                robust += "" if validation.fgsm_dsc is None else f" (FGSM {100 * validation.fgsm_dsc:.1f} %)"
                 bar.console.print(
                     f"{stage} {done}/{total}  loss {loss:.4f}  validation DSC clean {100 * validation.clean_dsc:.1f} %"
                     f"{robust} (foreground, pooled over windows)",
                     highlight=False,
                     soft_wrap=True,
                 )
+                for warning in validation.warnings:
+                    bar.console.print(f"{stage} {done}/{total}  warning: {warning}", highlight=False, soft_wrap=True)
 
         result = training.run_stage(stage, report, stop=asked.is_set)
     if result is None:

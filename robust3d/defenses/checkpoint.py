@@ -15,6 +15,12 @@ from torch import Tensor, nn
 from robust3d.foundation.errors import InputError
 from robust3d.foundation.files import replacing
 
+_STATE = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")
+"""What SGD and AdamW keep for each parameter."""
+
+_STORED = {"momentum_buffer": "momentum"}
+"""Names in the file, where they differ."""
+
 
 @dataclass
 class Progress:
@@ -45,15 +51,23 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.SGD, best: dict[str, Tensor], progress: Progress
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+    progress: Progress,
+    *,
+    average: nn.Module | None = None,
 ) -> None:
-    """Write a checkpoint atomically."""
+    """Write a checkpoint atomically; ``average`` is the network of averaged weights, if the run keeps one."""
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for name, parameter in network.named_parameters():
-        momentum = optimizer.state[parameter].get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum
+        for key, tensor in optimizer.state[parameter].items():
+            if tensor is not None:
+                tensors[f"{_STORED.get(key, key)}.{name}"] = tensor
+    if average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
     # Tensors that share memory cannot be stored; a clone also drops channels-last strides.
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
@@ -65,9 +79,14 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.SGD, fresh: Progress
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    fresh: Progress,
+    *,
+    average: nn.Module | None = None,
 ) -> tuple[dict[str, Tensor], Progress]:
-    """Restore network and optimizer; return the best weights so far and the progress.
+    """Restore network, optimizer and average; return the best weights so far and the progress.
 
     ``fresh`` is the progress of a run that has not begun; its settings and inputs must be the checkpoint's.
 
@@ -77,9 +96,9 @@ def load_checkpoint(
         If the file is damaged or was written with other settings.
     """
     try:
-        with safe_open(path, framework="pt") as stored:
-            progress = Progress(**json.loads((stored.metadata() or {})["progress"]))
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+        with safe_open(path, framework="pt") as content:
+            progress = Progress(**json.loads((content.metadata() or {})["progress"]))
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"checkpoint {path} cannot be read: {error}; delete it to start anew") from error
     if progress.recipe != fresh.recipe:
@@ -93,11 +112,15 @@ def load_checkpoint(
             f"{fresh.inputs[:12]}...); give another --out, or what it was started with"
         )
     network.load_state_dict(_part(tensors, "network."))
-    momentum = _part(tensors, "momentum.")
-    for name, parameter in network.named_parameters():
-        if name in momentum:
-            buffer = torch.empty_like(parameter)
-            optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(momentum[name])
+    if average is not None:
+        average.load_state_dict(_part(tensors, "average."))
+    for key in _STATE:
+        stored = _part(tensors, f"{_STORED.get(key, key)}.")
+        for name, parameter in network.named_parameters():
+            if name in stored:
+                # Moments are laid out like their parameter; AdamW's count of steps is a scalar on the CPU.
+                kept = stored[name] if key == "step" else torch.empty_like(parameter).copy_(stored[name])
+                optimizer.state[parameter][key] = kept
     return _part(tensors, "best."), progress
 
 

@@ -7,11 +7,16 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from robust3d.defenses.algorithms.fast import Fast
+from robust3d.defenses.algorithms.free import Free
+from robust3d.defenses.algorithms.noise import Noise
+from robust3d.defenses.algorithms.pgd import Pgd
+from robust3d.defenses.algorithms.segpgd import SegPgd
+from robust3d.defenses.algorithms.trades import Trades
 from robust3d.foundation.cards import Card, Reference
 from robust3d.networks.card import NetworkCard
 from robust3d.networks.registry import TrainingLoss, count_auxiliary_heads
 from robust3d.segment.grid import parse_grid
-from robust3d.threat.model import ThreatModel
 
 
 class About(Card):
@@ -48,20 +53,8 @@ class IntensitySettings(Card):
     high: float
 
 
-class AdversarySettings(Card):
-    """The inner maximisation of Eq. 8."""
-
-    algorithm: Literal["pgd"] = "pgd"
-    epsilon: PositiveFloat
-    step_size: PositiveFloat
-    unit: str
-    steps: PositiveInt
-    warmup: float = Field(default=0.0, ge=0, lt=1)
-    """Fraction of the iterations over which epsilon and step size grow linearly to their full values."""
-
-    def threat(self, valid: tuple[float, float], scale: float = 1.0) -> ThreatModel:
-        """Return the threat model at ``scale`` times the full epsilon."""
-        return ThreatModel(norm="linf", epsilon=self.epsilon * scale, unit=self.unit, valid=valid)
+AnyAdversary = Pgd | Trades | Fast | Free | SegPgd | Noise
+"""Chosen by the key ``algorithm``."""
 
 
 class StageSettings(Card):
@@ -80,9 +73,19 @@ class StageSettings(Card):
     start: str = "random"
     """``random``, ``coarse`` (this run's coarse stage) or ``MODEL/STAGE`` of the zoo."""
     learning_rate: PositiveFloat
+    optimizer: Literal["sgd", "adamw"] | None = None
+    """By default SGD."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of SGD."""
+    schedule: Literal["poly", "cosine"] | None = None
+    """Of the learning rate; by default polynomial decay."""
     power: float = Field(default=0.9, ge=0)
+    """Of polynomial decay."""
     weight_decay: float = Field(default=5e-4, ge=0)
+    accumulate: int | None = Field(default=None, ge=2)
+    """Parts in which a batch passes through the network, to save memory; batch normalisation sees a part at a time."""
+    average: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an exponential moving average of the weights; it is validated and kept in place of the last ones."""
     auxiliary_weights: tuple[float, ...] = (0.2, 0.4)
     """One for each auxiliary head of the network."""
     loss: TrainingLoss | None = None
@@ -124,7 +127,7 @@ class Recipe(Card):
     intensity: IntensitySettings
     coarse: StageSettings
     fine: StageSettings | None = None
-    adversary: AdversarySettings | None = None
+    adversary: AnyAdversary | None = Field(default=None, discriminator="algorithm")
     deploy: DeploySettings
     seed: NonNegativeInt = 0
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -156,6 +159,7 @@ class Recipe(Card):
                     f"{name}.centred = {stage.centred:g} has no effect with sampling 'foreground'; leave it out or "
                     "choose 'anywhere'"
                 )
+            _check_optimisation(name, stage)
             weights = len(stage.auxiliary_weights)
             given = "auxiliary_weights" in stage.model_fields_set
             if (given or heads) and weights != heads:
@@ -168,3 +172,12 @@ class Recipe(Card):
     def stages(self) -> dict[str, StageSettings]:
         """Stages in the order in which they are trained."""
         return {"coarse": self.coarse} | ({"fine": self.fine} if self.fine else {})
+
+
+def _check_optimisation(name: str, stage: StageSettings) -> None:
+    """Refuse keys of another optimizer or schedule, and a batch that cannot be split."""
+    for key, chosen, other in (("momentum", stage.optimizer, "adamw"), ("power", stage.schedule, "cosine")):
+        if key in stage.model_fields_set and chosen == other:
+            raise ValueError(f"{name}.{key} has no effect with {other!r}; leave it out")
+    if stage.batch % (stage.accumulate or 1):
+        raise ValueError(f"{name}.batch = {stage.batch} windows cannot be split into {stage.accumulate} equal parts")

@@ -9,40 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from robust3d.defenses.batch import Batch
 from robust3d.defenses.recipe import StageSettings
 from robust3d.foundation.errors import InputError
 from robust3d.segment.intensity import Intensity
 from robust3d.volume.volume import Volume
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Windows for one training step.
-
-    Parameters
-    ----------
-    image : Tensor, shape (B, 1, w, w, w)
-        Truncated values in the volume's unit.
-    label : Tensor of int64, shape (B, w, w, w)
-        Class of each voxel.
-    offset, scale : Tensor, shape (B, 1, 1, 1, 1)
-        Statistics of the case of each window, in the volume's unit.
-    """
-
-    image: Tensor
-    label: Tensor
-    offset: Tensor
-    scale: Tensor
-
-    def normalised(self, image: Tensor) -> Tensor:
-        """Return ``image`` (these windows, perhaps perturbed) as the network's input."""
-        return (image - self.offset) / self.scale
-
-    def to(self, device: torch.device) -> Batch:
-        """Return the same batch on another device."""
-        return Batch(*(tensor.to(device) for tensor in (self.image, self.label, self.offset, self.scale)))
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of one stage: Eq. 3 (natural) or Eq. 8 (adversarial) by SGD with polynomial decay."""
+"""Training of one stage: Eq. 3 (natural) or what an adversary gives (Eq. 8), and its checkpoints."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from robust3d.defenses.adversary import perturb, ramp
+from robust3d.defenses.adversary import Step
+from robust3d.defenses.batch import Batch
 from robust3d.defenses.checkpoint import Progress, load_checkpoint, save_checkpoint
-from robust3d.defenses.recipe import AdversarySettings, Recipe, StageSettings
-from robust3d.defenses.sampling import Batch, WindowSampler
+from robust3d.defenses.learner import Learner
+from robust3d.defenses.monitor import find_warnings
+from robust3d.defenses.optimisation import Average, build_optimizer, learning_rate
+from robust3d.defenses.recipe import Recipe, StageSettings
+from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.validation import Validation, validate
 from robust3d.foundation.digest import digest_json, mix_seed
 from robust3d.foundation.errors import InputError
-from robust3d.losses.dice import soft_dice
 from robust3d.networks.folding import channels_last, inference_copy
-from robust3d.networks.registry import TrainingLoss, training_loss
+from robust3d.networks.registry import training_loss
 
 Report = Callable[[int, float, Validation | None], None]
 """Called after every step with the steps done, the loss, and the validation if there was one."""
-
-_LOSSES: dict[TrainingLoss, Callable[[Tensor, Tensor], Tensor]] = {"ce": cross_entropy, "dsc": soft_dice}
 
 
 def stage_digest(recipe: Recipe, name: str) -> str:
     """Return the SHA-256 of all settings that decide the weights of one stage."""
     settings = recipe.model_dump(mode="json", exclude={"recipe", "reference", "deploy", "coarse", "fine", "network"})
-    # A loss that was not chosen follows from the network.
+    # Keys that are left out say nothing: a loss that was not chosen follows from the network.
     stage = recipe.stages[name].model_dump(mode="json", exclude_none=True)
+    if recipe.adversary is not None:
+        settings["adversary"] = recipe.adversary.model_dump(mode="json", exclude_none=True)
     return digest_json(settings | {"network": recipe.network.settings(), "stage": name, "settings": stage})
 
 
@@ -68,20 +71,23 @@ class StageTrainer:
     ) -> None:
         self.recipe = recipe
         self.stage: StageSettings = recipe.stages[name]
-        self.loss = self.stage.loss or training_loss(recipe.network.name)
-        self.adversary: AdversarySettings | None = recipe.adversary
         self.valid = (recipe.intensity.low, recipe.intensity.high)
         self.network = channels_last(network)
         self.device = next(network.parameters()).device
+        loss = self.stage.loss or training_loss(recipe.network.name)
+        self.learner = Learner(self.network, self.stage.auxiliary_weights, loss, recipe.precision)
         self.training = training
         self.validation = validation
         self.checkpoint = checkpoint
-        self.optimizer = _optimizer(network, self.stage)
+        self.optimizer = build_optimizer(network, self.stage)
+        self.average = None if self.stage.average is None else Average(network, self.stage.average)
         self.best: dict[str, Tensor] = {}
         self.progress = Progress(recipe=stage_digest(recipe, name), inputs=inputs)
         self.seeds = (recipe.seed, 0 if name == "coarse" else 1)
         if checkpoint.exists():
-            self.best, self.progress = load_checkpoint(checkpoint, self.network, self.optimizer, self.progress)
+            self.best, self.progress = load_checkpoint(
+                checkpoint, self.network, self.optimizer, self.progress, average=self._averaged
+            )
 
     @property
     def finished(self) -> bool:
@@ -98,103 +104,69 @@ class StageTrainer:
             report(done, loss, self._validate() if due else None)
             stopping = stop()
             if done % self.stage.checkpoint_every == 0 or self.finished or stopping:
-                save_checkpoint(self.checkpoint, self.network, self.optimizer, self.best, self.progress)
+                self._save()
             if stopping:
                 return
 
+    @property
+    def _judged(self) -> nn.Module:
+        """What is validated and kept: the average of the weights where there is one."""
+        return self.network if self.average is None else self.average.network
+
+    @property
+    def _averaged(self) -> nn.Module | None:
+        return None if self.average is None else self.average.network
+
+    def _save(self) -> None:
+        save_checkpoint(self.checkpoint, self.network, self.optimizer, self.best, self.progress, average=self._averaged)
+
     def _step(self, iteration: int) -> float:
         batch = self.training.draw(self.stage.batch, *self.seeds, iteration).to(self.device)
-        image = self._attacked(batch, iteration)
         self.network.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.stage.learning_rate * (1 - iteration / self.stage.iterations) ** self.stage.power
-        self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            windows = batch.normalised(image).contiguous(memory_format=torch.channels_last_3d)
-            loss = supervised_loss(self.network, windows, batch.label, self.stage.auxiliary_weights, loss=self.loss)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise InputError(
-                f"the loss became {value} at step {iteration + 1}; lower the learning rate of the card and start anew "
-                f"in another --out (last checkpoint: {self.checkpoint})"
-            )
-        loss.backward()
-        self.optimizer.step()
-        return value
-
-    def _attacked(self, batch: Batch, iteration: int) -> Tensor:
-        if self.adversary is None:
-            return batch.image
-        scale = ramp(self.adversary, iteration, self.stage.iterations)
+            group["lr"] = learning_rate(self.stage, iteration)
         generator = torch.Generator().manual_seed(mix_seed(*self.seeds, iteration))
-        with self._autocast():
-            return perturb(
-                inference_copy(self.network),
-                batch,
-                self.adversary.threat(self.valid, scale),
-                steps=self.adversary.steps,
-                step_size=self.adversary.step_size * scale,
-                generator=generator,
-            )
+        parts = [self._objectives(part, iteration, generator) for part in batch.split(self.stage.accumulate or 1)]
+        values = list(iter(lambda: self._update(parts, iteration), None))
+        if self.average is not None:
+            self.average.update(self.network, iteration)
+        return sum(values) / len(values)
+
+    def _objectives(self, batch: Batch, iteration: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the scalars to minimise one after the other in this iteration."""
+        adversary = self.recipe.adversary
+        strength = adversary.strength(iteration, self.stage.iterations) if adversary is not None else 0.0
+        if adversary is None or strength == 0:
+            yield self.learner.supervised(batch, batch.image)[0]
+            return
+        threat = adversary.threat(self.valid, strength)
+        yield from adversary.objectives(Step(self.learner, batch, threat, strength, generator))
+
+    def _update(self, parts: list[Iterator[Tensor]], iteration: int) -> float | None:
+        """Update the weights by the mean of the next objective of each part; ``None`` if there is no next one."""
+        self.optimizer.zero_grad(set_to_none=True)
+        values = []
+        for part in parts:
+            objective = next(part, None)
+            if objective is None:
+                return None
+            values.append(float(objective.detach()))
+            if not math.isfinite(values[-1]):
+                raise InputError(
+                    f"the loss became {values[-1]} at step {iteration + 1}; lower the learning rate of the card and "
+                    f"start anew in another --out (last checkpoint: {self.checkpoint})"
+                )
+            (objective / len(parts)).backward()
+        self.optimizer.step()
+        return sum(values) / len(values)
 
     def _validate(self) -> Validation:
-        with self._autocast():
-            result = validate(inference_copy(self.network), self.validation, self.adversary, self.valid, self.device)
-        entry = {"iteration": float(self.progress.iteration), "clean_dsc": result.clean_dsc}
-        if result.robust_dsc is not None:
-            entry["robust_dsc"] = result.robust_dsc
-        self.progress.history.append(entry)
+        with self.learner.autocast():
+            network = inference_copy(self._judged)
+            result = validate(network, self.validation, self.recipe.adversary, self.valid, self.device)
+        self.progress.history.append(result.entry(self.progress.iteration))
         if result.score > self.progress.best_dsc:
             self.progress.best_dsc = result.score
             self.progress.best_iteration = self.progress.iteration
-            self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        return result
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.recipe.precision == "bfloat16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-def supervised_loss(
-    network: nn.Module, windows: Tensor, label: Tensor, weights: tuple[float, ...], *, loss: TrainingLoss = "ce"
-) -> Tensor:
-    """Loss of the main head plus the weighted ones of the auxiliary heads (Eq. 1 to 3).
-
-    Parameters
-    ----------
-    network : nn.Module
-        With ``forward_supervised`` (main logits first) if it has auxiliary heads.
-    windows : Tensor, shape (B, 1, w, w, w)
-        Normalised windows.
-    label : Tensor of int64, shape (B, w, w, w)
-        Class of each voxel.
-    weights : tuple of float
-        Weight xi of each auxiliary head.
-    loss : str
-        ``"ce"``, mean over voxels, or ``"dsc"``, soft Dice over the voxels of all windows.
-
-    Raises
-    ------
-    InputError
-        If the network does not return logits of the size of the windows.
-    """
-    supervised = getattr(network, "forward_supervised", None)
-    outputs = supervised(windows) if supervised is not None else [network(windows)]
-    total = torch.zeros((), device=windows.device)
-    for weight, logits in zip((1.0, *weights), outputs, strict=False):
-        if not isinstance(logits, Tensor) or logits.shape[2:] != label.shape[1:]:
-            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise InputError(
-                f"the network returned {found} for windows of shape {tuple(windows.shape)}; it must return logits "
-                "(B, K, d, h, w)"
-            )
-        total = total + weight * _LOSSES[loss](logits.float(), label)
-    return total
-
-
-def _optimizer(network: nn.Module, stage: StageSettings) -> torch.optim.SGD:
-    # Biases and normalisation parameters stay out of weight decay.
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=stage.learning_rate, momentum=stage.momentum)
+            self.best = {name: tensor.detach().clone() for name, tensor in self._judged.state_dict().items()}
+        return replace(result, warnings=find_warnings(self.progress.history))

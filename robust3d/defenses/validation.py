@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
-from robust3d.defenses.adversary import perturb
-from robust3d.defenses.recipe import AdversarySettings
-from robust3d.defenses.sampling import Batch, WindowSampler
+from robust3d.defenses.adversary import Adversary
+from robust3d.defenses.ascent import ascend, perturb
+from robust3d.defenses.batch import Batch
+from robust3d.defenses.sampling import WindowSampler
 from robust3d.metrics.counts import Counts, count
 
 _KEY = 715_517
@@ -19,10 +20,33 @@ _KEY = 715_517
 
 @dataclass(frozen=True)
 class Validation:
-    """DSC of the foreground pooled over the validation windows, from 0 to 1."""
+    """What the validation windows show, pooled over them.
+
+    Parameters
+    ----------
+    clean_dsc : float
+        DSC of the foreground, from 0 to 1.
+    robust_dsc : float or None
+        The same under PGD.
+    fgsm_dsc : float or None
+        The same under FGSM, where the adversary of training takes single steps.
+    predicted_voxels, labelled_voxels : int
+        Foreground of the clean prediction and of the label.
+    warnings : tuple of str
+        What is wrong with the run so far, a sentence each.
+    """
 
     clean_dsc: float
-    robust_dsc: float | None
+    robust_dsc: float | None = None
+    fgsm_dsc: float | None = None
+    predicted_voxels: int = 0
+    labelled_voxels: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def entry(self, iteration: int) -> dict[str, float]:
+        """Return the figures as an entry of the history."""
+        figures = {name: value for name, value in asdict(self).items() if name != "warnings" and value is not None}
+        return {"iteration": float(iteration)} | {name: float(value) for name, value in figures.items()}
 
     @property
     def score(self) -> float:
@@ -33,31 +57,44 @@ class Validation:
 def validate(
     network: nn.Module,
     sampler: WindowSampler,
-    adversary: AdversarySettings | None,
+    adversary: Adversary | None,
     valid: tuple[float, float],
     device: torch.device,
 ) -> Validation:
     """Validate a frozen eval-mode network on ``sampler.stage.validation_windows`` fixed windows.
 
-    The adversary has twice the steps of training, so that training cannot just fit its own attack.
+    Every adversary is validated by PGD from a uniform start at its full epsilon, so that they compare; clean only where
+    that is 0. FGSM joins in for adversaries of single steps, which can overfit to them.
     """
-    clean, robust = Counts(0, 0, 0, 0), Counts(0, 0, 0, 0)
+    attacker = adversary if adversary is not None and adversary.epsilon > 0 else None
+    single = attacker is not None and attacker.single_step
+    clean, robust, fgsm = (Counts(0, 0, 0, 0) for _ in range(3))
     size = sampler.stage.batch
     for number in range(-(-sampler.stage.validation_windows // size)):
         batch = sampler.draw(size, _KEY, number, augment=False).to(device)
         clean += _pooled(network, batch, batch.image)
-        if adversary is not None:
+        if attacker is not None:
             generator = torch.Generator().manual_seed(_KEY + number)
-            attacked = perturb(
+            image = perturb(
                 network,
                 batch,
-                adversary.threat(valid),
-                steps=2 * adversary.steps,
-                step_size=adversary.step_size,
+                attacker.threat(valid),
+                steps=attacker.validation_steps,
+                step_size=attacker.validation_step_size,
                 generator=generator,
             )
-            robust += _pooled(network, batch, attacked)
-    return Validation(clean.dsc, robust.dsc if adversary is not None else None)
+            robust += _pooled(network, batch, image)
+            if single:
+                threat = attacker.threat(valid)
+                image = ascend(network, batch, threat, batch.image, steps=1, step_size=threat.epsilon)
+                fgsm += _pooled(network, batch, image)
+    return Validation(
+        clean_dsc=clean.dsc,
+        robust_dsc=robust.dsc if attacker is not None else None,
+        fgsm_dsc=fgsm.dsc if single else None,
+        predicted_voxels=clean.tp + clean.fp,
+        labelled_voxels=clean.tp + clean.fn,
+    )
 
 
 @torch.no_grad()

@@ -49,7 +49,9 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
     robust = recipe.adversary is not None
     cases = f"{recipe.data.train_cases} training, {recipe.data.validation_cases} validation cases"
     adversary = recipe.adversary
-    under = f"PGD-{2 * adversary.steps} at {adversary.epsilon:g} {adversary.unit}" if adversary else "clean"
+    under = "clean"
+    if adversary is not None and adversary.epsilon > 0:
+        under = f"PGD-{adversary.validation_steps} at {adversary.epsilon:g} {adversary.unit}"
     figures: dict[str, str | int | float] = {}
     for key, stage in trained.items():
         figures[f"{key}_sha256"] = stage.progress.recipe

@@ -139,6 +139,7 @@ intensity = { low = -100.0, high = 240.0 }
 deploy = { coarse_grid = "seed(1)", fine_grid = "seed(1)", margin = [2, 2, 2] }
 
 [adversary]
+algorithm = "pgd"
 epsilon = 10.2
 step_size = 3.4
 unit = "HU"

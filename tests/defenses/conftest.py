@@ -27,11 +27,32 @@ def cases() -> list[Volume]:
 
 MakeRecipe = Callable[..., Recipe]
 
+BALL = {"epsilon": 10.2, "unit": "HU", "warmup": 0.3}
+STEPS = BALL | {"step_size": 3.4, "steps": 2}
+ADVERSARIES: dict[str, dict[str, object]] = {
+    "pgd": STEPS,
+    "trades": STEPS | {"beta": 2},
+    "fast": BALL,
+    "free": BALL | {"replays": 3},
+    "segpgd": STEPS,
+    "noise": BALL | {"sigma": 10.2},
+}
+"""A section ``adversary`` for each algorithm, without the key ``algorithm``."""
+
+
+def adversary_section(algorithm: str, **changes: object) -> dict[str, object]:
+    """Return the section of an algorithm with some keys changed."""
+    return {"algorithm": algorithm} | ADVERSARIES[algorithm] | changes
+
 
 @pytest.fixture
 def make_recipe() -> MakeRecipe:
     def build(
-        *, adversary: bool = False, fine: bool = False, network: dict[str, object] | None = None, **stage: object
+        *,
+        adversary: bool | dict[str, object] = False,
+        fine: bool = False,
+        network: dict[str, object] | None = None,
+        **stage: object,
     ) -> Recipe:
         settings = {
             "iterations": 12,
@@ -58,7 +79,7 @@ def make_recipe() -> MakeRecipe:
             content["fine"] = settings | {"sampling": "foreground", "centred": 0.0, "start": "coarse"}
             content["deploy"] = {"coarse_grid": "overlap(0.5)", "fine_grid": "overlap(0.5)", "margin": [2, 2, 2]}
         if adversary:
-            content["adversary"] = {"epsilon": 10.2, "step_size": 3.4, "unit": "HU", "steps": 2, "warmup": 0.3}
+            content["adversary"] = adversary_section("pgd") if adversary is True else adversary
         return check_card(content, Recipe, where="test")
 
     return build

@@ -9,14 +9,15 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from robust3d.defenses.adversary import perturb, ramp
+from robust3d.defenses.ascent import perturb
+from robust3d.defenses.learner import supervised_loss
 from robust3d.defenses.sampling import WindowSampler, _turn
-from robust3d.defenses.stage import supervised_loss
 from robust3d.foundation.errors import InputError
 from robust3d.networks.resdsn import ResDSN
 from robust3d.segment.intensity import hu_window
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
+from tests.defenses.conftest import adversary_section
 
 
 def test_windows_are_a_function_of_the_key(cases, make_recipe) -> None:
@@ -104,10 +105,17 @@ def test_zero_steps_leave_the_uniform_start(cases, make_recipe) -> None:
 
 def test_epsilon_grows_over_the_warm_up(make_recipe) -> None:
     adversary = make_recipe(adversary=True).adversary
-    values = [ramp(adversary, iteration, 100) for iteration in range(100)]
+    values = [adversary.strength(iteration, 100) for iteration in range(100)]
     assert values[0] == pytest.approx(1 / 30)
     assert values[14] == pytest.approx(0.5)
     assert values[29:] == [1.0] * 71
+
+
+def test_a_clean_start_comes_before_the_warm_up(make_recipe) -> None:
+    for warmup, ramp in ((0.3, [(k + 1) / 30 for k in range(30)]), (0.0, [])):
+        adversary = make_recipe(adversary=adversary_section("pgd", clean_start=0.25, warmup=warmup)).adversary
+        values = [adversary.strength(iteration, 100) for iteration in range(100)]
+        assert values == pytest.approx([0.0] * 25 + ramp + [1.0] * (75 - len(ramp)))
 
 
 def test_equation_3_weighs_the_auxiliary_heads() -> None:

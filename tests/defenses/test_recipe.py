@@ -2,13 +2,15 @@
 """A recipe whose settings contradict each other, or would change nothing, is refused."""
 
 import copy
+from pathlib import Path
 
 import pytest
 
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.stage import stage_digest
-from robust3d.foundation.cards import check_card
+from robust3d.foundation.cards import check_card, read_card
 from robust3d.foundation.errors import InputError
+from tests.defenses.conftest import ADVERSARIES, adversary_section
 
 STAGE = {"iterations": 1, "batch": 1, "window": 16, "sampling": "anywhere", "learning_rate": 0.1}
 FINE = STAGE | {"sampling": "foreground"}
@@ -41,6 +43,8 @@ def read(changes: dict[str, dict[str, object]]) -> Recipe:
         {"network": {"deep_supervision": False}},
         {"fine": FINE | {"centred": 0}, "deploy": CASCADE},
         {"network": {"name": "vnet"}, "coarse": {"loss": "ce"}},
+        {"coarse": {"optimizer": "adamw", "schedule": "cosine", "batch": 4, "accumulate": 2, "average": 0.99}},
+        {"coarse": {"optimizer": "sgd", "momentum": 0.8, "schedule": "poly", "power": 1}},
         {"network": {"name": "fresdsn", "deep_supervision": False}},
         {"network": {"name": "voxresnet"}, "coarse": {"auxiliary_weights": [1, 1, 1, 1]}},
     ],
@@ -79,6 +83,42 @@ def test_settings_with_an_effect_are_taken(changes) -> None:
         ),
         ({"network": {"name": "monai:UNet"}}, "network.width does not belong to network 'monai:UNet'"),
         ({"coarse": {"loss": "dice"}}, "key 'coarse.loss': input should be 'ce' or 'dsc', found 'dice'"),
+        (
+            {"adversary": ADVERSARIES["pgd"] | {"algorithm": "trade"}},
+            "key 'adversary.algorithm': unknown 'trade'; did you mean 'trades'?",
+        ),
+        ({"adversary": ADVERSARIES["pgd"]}, "key 'adversary.algorithm' is missing"),
+        ({"adversary": adversary_section("fast", steps=5)}, "unknown key 'adversary.steps'; did you mean"),
+        (
+            {"adversary": adversary_section("pgd", bata=1)},
+            "unknown key 'adversary.bata'; known: algorithm, clean",
+        ),
+        ({"adversary": adversary_section("trades", bta=1)}, "unknown key 'adversary.bta'; did you mean 'beta'?"),
+        ({"adversary": {"algorithm": "noise", "unit": "HU"}}, "key 'adversary.sigma' is missing"),
+        (
+            {"adversary": adversary_section("fast", epsilon=0)},
+            "key 'adversary.epsilon': input should be greater than 0, found 0",
+        ),
+        (
+            {"adversary": adversary_section("free", replays=0)},
+            "key 'adversary.replays': input should be greater than 0, found 0",
+        ),
+        (
+            {"adversary": adversary_section("segpgd", unit="hu")},
+            "key 'adversary.unit': unknown unit; known: HU, intensity, found 'hu'",
+        ),
+        (
+            {"adversary": adversary_section("free", clean_start=0.7)},
+            "key 'adversary.clean_start': with warmup 0.3 no iteration is left at full epsilon; their sum must "
+            "be below 1, found 0.7",
+        ),
+        (
+            {"coarse": {"optimizer": "adamw", "momentum": 0.9}},
+            "coarse.momentum has no effect with 'adamw'; leave",
+        ),
+        ({"coarse": {"schedule": "cosine", "power": 0.9}}, "coarse.power has no effect with 'cosine'; leave it out"),
+        ({"coarse": {"batch": 3, "accumulate": 2}}, "coarse.batch = 3 windows cannot be split into 2 equal parts"),
+        ({"coarse": {"average": 1}}, "key 'coarse.average': input should be less than 1, found 1"),
         ({"network": {"name": "resdns"}}, "unknown network 'resdns'; did you mean 'resdsn'?"),
     ],
 )
@@ -86,6 +126,21 @@ def test_settings_without_an_effect_are_refused(changes, message) -> None:
     with pytest.raises(InputError) as caught:
         read(changes)
     assert str(caught.value).startswith(f"card test.toml: {message}")
+
+
+CARDS = sorted((Path(__file__).parents[2] / "defenses").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def test_bundled_cards_are_right_and_documented(path) -> None:
+    recipe = read_card(path, Recipe)
+    assert recipe.recipe.name == path.stem
+    table = (path.parents[1] / "docs" / "defenses.md").read_text(encoding="utf-8")
+    (row,) = (line for line in table.splitlines() if line.startswith("|") and f"`{path.stem}`" in line.split("|")[1])
+    passes = recipe.adversary.passes if recipe.adversary else 1
+    assert row.split("|")[3].strip() == f"{passes:g}"
+    if recipe.reference.paper != "none":
+        assert recipe.reference.paper in row
 
 
 def digest(network: dict[str, object], **stage: object) -> str:
@@ -97,6 +152,18 @@ def test_the_bundled_models_settings_keep_their_hash() -> None:
     assert digest({}) == "dc0980a635ccb9d661dc51a7febc3b3a765f76a19c5ae40b3494bcc5476300a9"
     plain = {"deep_supervision": True, "short_residual": False, "long_residual": True, "classes": 2}
     assert digest(plain) == digest({})
+
+
+def test_an_adversary_of_version_0_1_keeps_its_hash() -> None:
+    recipe = read({"adversary": adversary_section("pgd")})
+    assert stage_digest(recipe, "coarse") == "4c5142714d4ff9ca5164a4e8c2d33a53cfe65f846449041f4969783fbae51596"
+
+
+def test_the_hash_tells_adversaries_apart() -> None:
+    sections = [adversary_section(algorithm) for algorithm in ADVERSARIES]
+    sections += [adversary_section("pgd", clean_start=0.1), adversary_section("trades", beta=1)]
+    hashes = {stage_digest(read({"adversary": section}), "coarse") for section in sections}
+    assert len(hashes) == len(sections)
 
 
 def test_the_hash_tells_losses_and_networks_apart() -> None:

@@ -9,10 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from robust3d.defenses.learner import supervised_loss
 from robust3d.defenses.run import TrainedStage, Training
-from robust3d.defenses.stage import StageTrainer, supervised_loss
+from robust3d.defenses.stage import StageTrainer
 from robust3d.foundation.digest import digest_file
 from robust3d.foundation.errors import InputError
+from tests.defenses.conftest import ADVERSARIES, adversary_section
 
 
 def no_zoo(model: str, stage: str) -> Path:
@@ -27,9 +29,10 @@ def quiet(*_) -> None:
     return None
 
 
-@pytest.mark.parametrize("adversary", [False, True])
-def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, cases, make_recipe, adversary) -> None:
-    recipe = make_recipe(adversary=adversary, fine=True)
+@pytest.mark.parametrize("algorithm", [None, *ADVERSARIES])
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, cases, make_recipe, algorithm) -> None:
+    adversary = algorithm is not None and adversary_section(algorithm, clean_start=0.1)
+    recipe = make_recipe(adversary=adversary, fine=algorithm in (None, "pgd"))
     whole = [start(recipe, tmp_path / "whole", cases).run_stage(name, quiet) for name in recipe.stages]
     for name in recipe.stages:
         for stop_at in (3, 8):  # between and at checkpoints
@@ -77,6 +80,24 @@ def test_loss_falls_and_the_best_is_the_validated_one(tmp_path, cases, make_reci
 def test_adversarial_validation_chooses_by_robust_dsc(tmp_path, cases, make_recipe) -> None:
     trained = start(make_recipe(adversary=True), tmp_path, cases).run_stage("coarse", quiet)
     assert trained.progress.best_dsc == max(entry["robust_dsc"] for entry in trained.progress.history)
+
+
+def test_the_clean_start_is_natural_training(tmp_path, cases, make_recipe) -> None:
+    losses: dict[str, list[float]] = {}
+    for name, adversary in {"natural": False, "madry": adversary_section("pgd", clean_start=0.5, warmup=0)}.items():
+        seen = losses.setdefault(name, [])
+        recipe = make_recipe(adversary=adversary)
+        start(recipe, tmp_path / name, cases).run_stage("coarse", lambda _, loss, __, seen=seen: seen.append(loss))
+    same = [one == other for one, other in zip(*losses.values(), strict=True)]
+    assert same[:6] == [True] * 6
+    assert not any(same[6:])
+
+
+def test_noise_is_validated_at_its_epsilon_or_clean_alone(tmp_path, cases, make_recipe) -> None:
+    for epsilon, robust in ((0, False), (10.2, True)):
+        recipe = make_recipe(adversary=adversary_section("noise", epsilon=epsilon))
+        trained = start(recipe, tmp_path / str(epsilon), cases).run_stage("coarse", quiet)
+        assert all(("robust_dsc" in entry) is robust for entry in trained.progress.history)
 
 
 def test_a_checkpoint_of_another_card_is_refused(tmp_path, cases, make_recipe) -> None:
@@ -151,10 +172,10 @@ def test_the_network_or_the_card_chooses_the_loss(tmp_path, cases, make_recipe) 
         recipe = make_recipe(network={"name": name, "width": 2}, **stage)
         return start(recipe, tmp_path, cases).trainer("coarse")
 
-    assert trainer("resdsn").loss == "ce"
-    assert trainer("vnet").loss == "dsc"
-    assert trainer("vnet", loss="ce").loss == "ce"
-    assert trainer("resdsn", loss="dsc").loss == "dsc"
+    assert trainer("resdsn").learner.loss == "ce"
+    assert trainer("vnet").learner.loss == "dsc"
+    assert trainer("vnet", loss="ce").learner.loss == "ce"
+    assert trainer("resdsn", loss="dsc").learner.loss == "dsc"
 
 
 def test_windows_that_do_not_fit_the_network_are_refused(tmp_path, cases, make_recipe) -> None:

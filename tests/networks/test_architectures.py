@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from robust3d.defenses.stage import supervised_loss
+from robust3d.defenses.learner import supervised_loss
 from robust3d.networks.blocks import PreActivated
 from robust3d.networks.folding import inference_copy
 from robust3d.networks.hed3d import HED3D, Enlarge

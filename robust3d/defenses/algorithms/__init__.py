@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adversaries of training, an algorithm a file; ``recipe.py`` lists them for cards."""

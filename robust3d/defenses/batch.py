@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A batch of training windows with what normalises them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows for one training step.
+
+    Parameters
+    ----------
+    image : Tensor, shape (B, 1, w, w, w)
+        Truncated values in the volume's unit.
+    label : Tensor of int64, shape (B, w, w, w)
+        Class of each voxel.
+    offset, scale : Tensor, shape (B, 1, 1, 1, 1)
+        Statistics of the case of each window, in the volume's unit.
+    """
+
+    image: Tensor
+    label: Tensor
+    offset: Tensor
+    scale: Tensor
+
+    def normalised(self, image: Tensor) -> Tensor:
+        """Return ``image`` (these windows, perhaps perturbed) as the network's input."""
+        return (image - self.offset) / self.scale
+
+    def split(self, parts: int) -> list[Batch]:
+        """Return the windows in a number of parts of equal size."""
+        columns = (tensor.chunk(parts) for tensor in (self.image, self.label, self.offset, self.scale))
+        return [Batch(*part) for part in zip(*columns, strict=True)]
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the same batch on another device."""
+        return Batch(*(tensor.to(device) for tensor in (self.image, self.label, self.offset, self.scale)))
