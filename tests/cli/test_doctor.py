@@ -8,11 +8,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from robust3d.benchmarks.diagnostics.exam import Exam
 from robust3d.benchmarks.diagnostics.finding import Figure, Finding
 from robust3d.benchmarks.diagnostics.registry import CHECKS
 from robust3d.cli.app import main
 from robust3d.cli.doctor import _cases
-from robust3d.report.diagnosis import tally
+from robust3d.foundation.collections import Collections
+from robust3d.report.diagnosis import findings_json, tally
+from robust3d.threat.model import ThreatModel
+from robust3d.volume.volume import Volume
+from robust3d.zoo.load import load_model
 
 
 @pytest.fixture
@@ -57,3 +62,17 @@ def test_tally_and_figures_in_words() -> None:
     flag, ok = (Finding("a", verdict, (), "", "") for verdict in ("flag", "ok"))
     assert tally([flag, ok, ok]) == "1 flag, 2 ok, 0 skipped"
     assert [str(Figure("share", 3.14159, "%")), str(Figure("rise", 0.000123456))] == ["share 3.14 %", "rise 0.0001235"]
+
+
+def test_what_is_not_finite_is_null(exam) -> None:
+    broken = Finding("a", "flag", (Figure("error", float("nan"), "%"),), "", "")
+    content = findings_json("m", [(exam, [broken])])
+    assert json.loads(json.dumps(content, allow_nan=False))["cases"][0]["findings"][0]["figures"][0]["value"] is None
+
+
+@pytest.fixture
+def exam(tiny_zoo) -> Exam:
+    pipeline = load_model("tiny/coarse", collections=Collections.open([tiny_zoo]))
+    random = np.random.default_rng(0).normal(0, 50, (16, 16, 16)).astype(np.float32)
+    case = Volume(image=random, label=(random > 0).astype(np.uint8), affine=np.eye(4), spacing=(1, 1, 1), name="c")
+    return Exam(pipeline, case, ThreatModel(epsilon=1, unit="HU"))
