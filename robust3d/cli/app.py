@@ -22,6 +22,7 @@ app = App(
 app.command("robust3d.cli.run:run", name="run", help="Run a benchmark and show its leaderboard.")
 app.command("robust3d.cli.check:check", name="check", help="Compare results with a baseline, as a gate for CI.")
 app.command("robust3d.cli.export:export", name="export", help="Write results as LaTeX, nnU-Net summary or Parquet.")
+app.command("robust3d.cli.doctor:doctor", name="doctor", help="Check whether a robustness figure can be trusted.")
 app.command("robust3d.cli.attack:attack", name="attack", help="Attack one NIfTI volume and save the result.")
 app.command("robust3d.cli.predict:predict", name="predict", help="Segment one NIfTI volume.")
 app.command("robust3d.cli.train:train", name="train", help="Train a model by a recipe; the same call resumes.")

@@ -41,6 +41,7 @@ def files(tmp_path):
 
 ATTACK = ["attack", "--model", "tiny", "--image", "ct.nii.gz", "--label", "seg.nii.gz", "--attack", "fgsm"]
 ATTACK += ["--epsilon", "10.2", "--out", "out"]
+DOCTOR = ["doctor", "tiny", "--image", "ct.nii.gz", "--label", "seg.nii.gz"]
 
 
 def changed(option: str, *values: str) -> list[str]:
@@ -81,6 +82,14 @@ def changed(option: str, *values: str) -> list[str]:
         (["run", "tiny-bench", "--out", "out", "--attack", "fgsm@tinny"], "did you mean 'tiny'?"),
         (["run", "tiny-bench", "--out", "out", "--attack", "fgms@tiny"], "did you mean 'fgsm'?"),
         (["predict", "--model", "tiny", "--image", "file", "--out", "out"], "not a readable NIfTI file"),
+        (["doctor", "tinny"], "did you mean 'tiny'?"),
+        (["doctor", "tiny", "--image", "ct.nii.gz"], "give --image and --label together"),
+        ([*DOCTOR, "--case-count", "2"], "leave it out with --image"),
+        (["doctor", "tiny", "--case-count", "0"], "must be from 1"),
+        ([*DOCTOR, "--epsilon", "0"], "epsilon 0 allows no perturbation"),
+        ([*DOCTOR, "--attack", "square"], "is not of the algorithm gradient_ascent"),
+        ([*DOCTOR, "--attack", "erase"], "is targeted"),
+        ([*DOCTOR, "--unit", "mm"], "mm"),
     ],
 )
 def test_mistakes(call, files, monkeypatch, arguments, message) -> None:
