@@ -126,16 +126,21 @@ class Attempt:
         Allowed perturbations.
     seed : int
         Seed of everything random, mixed with the content of the case.
+    bounded : bool
+        Whether the attack keeps to epsilon, so that the storage must hold a volume within it.
     """
 
-    def __init__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int) -> None:
+    def __init__(
+        self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int, *, bounded: bool = True
+    ) -> None:
         self._began = time.perf_counter()
         self.volume = volume
         self.threat = threat
         self.seed = seed
         self.pipeline = pipeline
         self.clean = torch.from_numpy(volume.image).to(pipeline.device)
-        threat.check_clean(self.clean)
+        if bounded:
+            threat.check_clean(self.clean)
         self.label = torch.from_numpy(volume.known_label()).to(pipeline.device)
         self.frozen = pipeline.frozen_at(threat.origin(self.clean))
         self.trace: list[float] = []

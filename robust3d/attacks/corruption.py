@@ -108,7 +108,7 @@ class Corruption(Attack):
             If the library is not installed, the unit does not fit, or the case has no label.
         """
         self.check(pipeline.classes, threat)
-        attempt = Attempt(pipeline, volume, threat, seed)
+        attempt = Attempt(pipeline, volume, threat, seed, bounded=False)
         image = attempt.clean.cpu()
         if self.kind == "contrast":
             image = threat.origin(image)

@@ -142,7 +142,7 @@ class VAFA(GradientAttack):
             If the threat model has no valid range, or the case has no label.
         """
         self.check(pipeline.classes, threat)
-        attempt = Attempt(pipeline, volume, threat, seed)
+        attempt = Attempt(pipeline, volume, threat, seed, bounded=False)
         search = Search(attempt, self)
         codec = Codec(threat.origin(attempt.clean), _range_of(self.name, threat), self.block)
         table = chosen = torch.full((self.block,) * 3, self.q_start, device=attempt.clean.device)

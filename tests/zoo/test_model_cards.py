@@ -36,14 +36,17 @@ def recipe(name: str) -> Recipe:
 
 
 def test_an_exported_card_has_one_filter_for_the_box_and_one_for_the_final_mask(tmp_path, trained) -> None:
-    export_model(recipe("natural"), trained, tmp_path / "zoo" / "mine", name="mine", command="none")
+    whole = recipe("natural")
+    kept = whole.deploy.min_component
+    assert kept > 0
+    export_model(whole, trained, tmp_path / "zoo" / "mine", name="mine", command="none")
     written = tomllib.loads((tmp_path / "zoo" / "mine" / "card.toml").read_text())
     assert "min_component" not in written["fine"]
-    assert written["coarse"]["min_component"] == written["cascade"]["min_component"] == 0.2
+    assert written["coarse"]["min_component"] == written["cascade"]["min_component"] == kept
     collections = Collections.open([tmp_path])
     cascade = r3.load_model("mine", collections=collections)
-    assert (cascade.coarse.min_component, cascade.min_component) == (0.2, 0.2)
-    assert r3.load_model("mine/fine", collections=collections).min_component == 0.2
+    assert (cascade.coarse.min_component, cascade.min_component) == (kept, kept)
+    assert r3.load_model("mine/fine", collections=collections).min_component == kept
 
 
 def test_a_recipe_without_a_fine_stage_makes_a_single_stage_model(tmp_path, trained) -> None:
