@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -157,10 +158,23 @@ class LabelMap(GoalBase):
     kind: Literal["map"]
     path: Annotated[Path, Field(strict=False)]
 
+    def check(self, classes: int) -> None:
+        """Refuse a path that holds no map.
+
+        Raises
+        ------
+        InputError
+            With what was looked for.
+        """
+        if not self._files():
+            raise InputError(f"goal map {self.path} is neither a file nor a folder of <case>.nii.gz; correct goal.path")
+
+    def _files(self) -> list[Path]:
+        return sorted(self.path.glob("*.nii.gz")) if self.path.is_dir() else [self.path][: self.path.is_file()]
+
     def identity(self) -> dict[str, str]:
         """Return the hash of the files, so that results of another map are not taken for those of this one."""
-        files = sorted(self.path.glob("*.nii.gz")) if self.path.is_dir() else [self.path]
-        return {"goal_sha256": digest_json([digest_file(file) for file in files])}
+        return {"goal_sha256": digest_json([_digest(file, file.stat().st_mtime_ns) for file in self._files()])}
 
     def label(self, volume: Volume) -> NDArray[np.uint8]:
         """Return the map.
@@ -172,6 +186,12 @@ class LabelMap(GoalBase):
         """
         path = self.path / f"{volume.name}.nii.gz" if self.path.is_dir() else self.path
         return _ignoring(read_label(path, volume), volume.known_label())
+
+
+@lru_cache(maxsize=1024)
+def _digest(file: Path, changed: int) -> str:
+    """Return the hash of a file, read once until it changes: every cell asks for it."""
+    return digest_file(file)
 
 
 def _ignoring(label: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:

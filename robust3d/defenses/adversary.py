@@ -120,6 +120,11 @@ class MultiStepAdversary(Adversary, ABC):
     steps: PositiveInt
 
     @property
+    def passes(self) -> float:
+        """One a step and that of the update."""
+        return self.steps + 1
+
+    @property
     def validation_steps(self) -> int:
         """Twice those of training, so that training cannot just fit its own attack."""
         return 2 * self.steps

@@ -49,6 +49,9 @@ def test_any_label_map_can_be_the_goal(segmenter, volume, tmp_path) -> None:
     before_change = attack.settings()
     save_label(wanted * 0, volume, tmp_path / "case.nii.gz")
     assert attack.settings() != before_change
+    missing = load_attack("erase", goal={"kind": "map", "path": str(tmp_path / "none.nii.gz")})
+    with pytest.raises(InputError, match="neither a file nor a folder"):
+        missing.check(2, THREAT)
     with pytest.raises(InputError, match="other"):
         attack.goal.label(replace(volume, name="other"))
     smaller = replace(volume, image=volume.image[1:], label=volume.label[1:])

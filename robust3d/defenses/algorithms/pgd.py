@@ -16,11 +16,6 @@ class Pgd(MultiStepAdversary):
 
     algorithm: Literal["pgd"]
 
-    @property
-    def passes(self) -> float:
-        """One a step and that of the update."""
-        return self.steps + 1
-
     def attacked(self, step: Step) -> Tensor:
         """Return the windows after all steps."""
         with step.learner.autocast():
