@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -137,13 +137,21 @@ def claim(
     _wrote(write_entries([lowered], entry.parent.parent, Compared(Collections.open(cards))))
 
 
-def schema() -> None:
-    """Print the JSON schema of an entry, that of docs/leaderboard-entry.schema.json."""
+def schema(of: Literal["entry", "board"] = "entry") -> None:
+    """Print the JSON schema of an entry, or of the board in leaderboard.json.
+
+    Parameters
+    ----------
+    of
+        entry: docs/leaderboard-entry.schema.json. board: docs/leaderboard.schema.json.
+    """
     import sys
 
-    from robust3d.benchmarks.board.read import entry_schema
+    from robust3d.benchmarks.board.board import Board
+    from robust3d.benchmarks.board.entry import Entry
+    from robust3d.benchmarks.board.read import schema_text
 
-    sys.stdout.write(entry_schema())
+    sys.stdout.write(schema_text(Entry if of == "entry" else Board))
 
 
 def _checked(

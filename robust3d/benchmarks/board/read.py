@@ -70,9 +70,9 @@ def checked_part(content: Mapping[str, Any], kind: type[PartT], *, where: str) -
         raise EntryError([f"{where}: {error}"]) from error
 
 
-def entry_schema() -> str:
-    """Return the JSON schema of an entry as text."""
-    return json.dumps(Entry.model_json_schema(), indent=1) + "\n"
+def schema_text(kind: type[Part]) -> str:
+    """Return the JSON schema of an entry or a board as text."""
+    return json.dumps(kind.model_json_schema(), indent=1) + "\n"
 
 
 def read_json(path: Path) -> Any:

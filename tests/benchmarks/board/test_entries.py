@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robust3d.benchmarks.board.board import merge
+from robust3d.benchmarks.board.board import Board, merge
 from robust3d.benchmarks.board.cards import Cards
 from robust3d.benchmarks.board.collection import check_entries
-from robust3d.benchmarks.board.read import EntryError, entry_schema, read_entry
+from robust3d.benchmarks.board.entry import Entry
+from robust3d.benchmarks.board.read import EntryError, read_entry, schema_text
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.digest import digest_json
 
@@ -224,8 +225,9 @@ def test_the_doctor_of_the_same_weights_stands_beside_the_figures(tmp_path, card
         check_entries([tmp_path], cards)
 
 
-def test_the_published_schema_is_that_of_the_code() -> None:
-    assert (ROOT / "docs" / "leaderboard-entry.schema.json").read_text() == entry_schema()
+@pytest.mark.parametrize(("name", "kind"), [("leaderboard-entry", Entry), ("leaderboard", Board)])
+def test_the_published_schemas_are_those_of_the_code(name, kind) -> None:
+    assert (ROOT / "docs" / f"{name}.schema.json").read_text() == schema_text(kind)
 
 
 def test_a_file_is_the_text_of_its_entry() -> None:
