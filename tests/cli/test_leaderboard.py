@@ -168,3 +168,12 @@ def test_mistakes_are_one_sentence(robust3d, arguments, sentence) -> None:
     assert (code, out) == (2, "")
     assert sentence in err
     assert "Traceback" not in err
+
+
+def test_a_run_that_is_not_whole_gives_no_entry(robust3d, tmp_path) -> None:
+    lines = (RUN / "results.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "results.jsonl").write_text("".join(lines[:-1]))
+    code, _, err = robust3d("add", tmp_path, "--collection", tmp_path / "entries", "--by", "me")
+    assert code == 2
+    assert "holds 79 of 80 cells of resdsn-c2f-madry/coarse" in err
+    assert not (tmp_path / "entries").exists()

@@ -72,6 +72,38 @@ def test_run_logs_its_cells_and_shows_the_flags(monkeypatch, memory, tiny_zoo, t
     assert (tmp_path / "leaderboard.csv").read_bytes() == table
 
 
+RECIPE = """
+recipe = { name = "short", description = "a few steps" }
+reference = { paper = "none" }
+data = { source = "phantom", train_cases = 1, validation_cases = 1, shape = [40, 36, 32], spacing = [6.0, 6.0, 8.0] }
+network = { name = "resdsn", width = 2 }
+intensity = { low = -100.0, high = 240.0 }
+deploy = { coarse_grid = "seed(1)" }
+
+[coarse]
+iterations = 4
+batch = 1
+window = 16
+sampling = "anywhere"
+learning_rate = 0.01
+validate_every = 2
+validation_windows = 2
+"""
+
+
+def test_train_logs_loss_rate_and_validation_by_step(monkeypatch, memory, tmp_path) -> None:
+    (tmp_path / "short.toml").write_text(RECIPE)
+    call(monkeypatch, "train", tmp_path / "short.toml", "--out", tmp_path / "out", "--track", "mlflow")
+    assert [step for step, _ in memory.logged["coarse/loss"]] == [1, 2, 3, 4]
+    # Polynomial with the power 0.9 of the recipe's default: 0.01 (1 - done / 4) ** 0.9.
+    rates = [0.01 * (1 - done / 4) ** 0.9 for done in range(4)]
+    assert [rate for _, rate in memory.logged["coarse/learning_rate"]] == pytest.approx(rates)
+    assert [step for step, _ in memory.logged["coarse/validation_clean_dsc"]] == [2, 4]
+    assert all(0 <= value <= 100 for _, value in memory.logged["coarse/validation_clean_dsc"])
+    assert memory.settings["coarse/learning_rate"] == 0.01
+    assert memory.closed
+
+
 def test_a_report_of_other_weights_says_nothing(tmp_path) -> None:
     verdicts = [("a", "ok"), ("b", "skipped"), ("a", "ok")]
     cases = [{"case": "c", "findings": [{"check": name, "verdict": verdict} for name, verdict in verdicts]}]
@@ -79,7 +111,7 @@ def test_a_report_of_other_weights_says_nothing(tmp_path) -> None:
     (tmp_path / "d.json").write_text(json.dumps(content))
     report = read_report(tmp_path / "d.json")
     assert flags_text([report], "n") == "not examined"
-    assert flags_text([report], "m") == "no flag in 1 checks"
+    assert flags_text([report], "m") == "no flag in 1 check"
 
 
 def test_a_broken_report_is_told_before_anything_is_computed(tiny_zoo, tmp_path) -> None:

@@ -154,4 +154,10 @@ def _complete(content: dict[str, Any], run: Path) -> Entry:
     blank = {"cases": 0, "clean_dsc": 0.0, "clean_std": 0.0, "attacks": {}}
     blank |= dict.fromkeys(("worst_dsc", "drop", "drop_ci_low", "drop_ci_high"))
     entry = checked_part(content | {"summary": blank}, Entry, where=f"entry of {run}")
+    wanted = len(entry.cases) * (1 + len(entry.attacks))
+    if len(entry.cells) != wanted:
+        raise InputError(
+            f"{run} holds {len(entry.cells)} of {wanted} cells of {entry.model.name}; call robust3d run again, which "
+            "keeps those that are finished"
+        )
     return entry.model_copy(update={"summary": summarise_cells(entry.cells, entry.attacks)})

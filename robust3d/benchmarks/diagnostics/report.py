@@ -100,8 +100,8 @@ def flags_text(reports: Iterable[Report], model_sha256: str) -> str:
     if flags:
         return f"{len(flags)} flag{'' if len(flags) == 1 else 's'}: {', '.join(flags)}"
     skipped = {check for report in own for check in report.skipped}
-    checks = max(report.checks for report in own)
-    return f"no flag in {checks - len(skipped)} checks"
+    checks = max(report.checks for report in own) - len(skipped)
+    return f"no flag in {checks} check{'' if checks == 1 else 's'}"
 
 
 def flags_by_model(reports: Sequence[Report], records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
