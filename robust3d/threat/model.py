@@ -146,6 +146,19 @@ class ThreatModel:
         """Return the largest change of a voxel, in the volume's unit, whatever the norm."""
         return float((candidate.double() - self.origin(clean).double()).abs().max())
 
+    def tolerance(self, largest: float | None = None) -> float:
+        """Return by how much a measured distance may exceed epsilon, in the volume's unit.
+
+        Parameters
+        ----------
+        largest : float, optional
+            Largest absolute value of the clean volume; that of the valid range by default.
+        """
+        if largest is None:
+            largest = max(map(abs, self.valid or (0.0, 0.0)))
+        # float32 holds 240 HU to 1.5e-5 and 4000 to 2.4e-4, so an exact bound cannot be asked of a stored sum.
+        return 1e-4 * max(1.0, self.epsilon) + 1.2e-7 * largest
+
     def verify(self, candidate: Tensor, clean: Tensor, *, bounded: bool = True) -> float:
         """Check that a volume is allowed and return its distance in ``unit``.
 
@@ -168,8 +181,7 @@ class ThreatModel:
         if self.storage == "int16" and bool((candidate != candidate.round()).any()):
             raise InputError("adversarial volume holds fractions; int16 storage holds whole numbers only")
         distance = self.distance(candidate, clean)
-        # float32 holds 240 HU to 1.5e-5 and 4000 to 2.4e-4, so an exact bound cannot be asked of a stored sum.
-        tolerance = 1e-4 * max(1.0, self.epsilon) + 1.2e-7 * float(self.origin(clean).abs().max())
+        tolerance = self.tolerance(float(self.origin(clean).abs().max()))
         if bounded and distance > self.epsilon + tolerance:
             raise InputError(f"perturbation of {distance:g} {self.unit} exceeds epsilon {self.epsilon:g} {self.unit}")
         if self.valid is not None:
