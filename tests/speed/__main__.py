@@ -31,6 +31,11 @@ def main() -> int:
         torch.set_num_threads(chosen.threads)
     committed = DOCS / "speed.json"
     if chosen.smoke:
+        if not committed.exists():
+            _say(
+                f"{committed} is missing, so there is nothing to compare with; run python -m tests.speed and commit it"
+            )
+            return 2
         found = run_suite(SMOKE, None, rounds=3, clock=chosen.clock, fresh=True, say=_say)
         fallen, skipped = failures(found, json.loads(committed.read_text()))
         _say("".join(f"not compared: {name}\n" for name in skipped) + "".join(f"FAILED {line}\n" for line in fallen))

@@ -75,5 +75,10 @@ def measure(*, rounds: int, clock: str) -> dict[str, object]:
     for way, points in megabytes.items():
         (few, little), (many, much) = points[0], points[-1]
         ratio = round(much / little, 4)
-        ratios[f"{way}, {many} / {few} windows"] = {"median": ratio, "least": ratio, "largest": ratio}
-    return {"megabytes": megabytes, "memory_ratios": ratios}
+        ratios[f"{way}, {many} / {few} windows"] = {
+            "median": ratio,
+            "least": ratio,
+            "largest": ratio,
+            "low_precision": False,
+        }
+    return {"megabytes": megabytes, "ratios": ratios}

@@ -24,7 +24,7 @@ def write_report(results: dict[str, Any], docs: Path) -> None:
 def _tables(results: dict[str, Any]) -> str:
     rows = ["| section | ratio | median | least to largest | load |", "|---|---|---:|---:|---:|"]
     for section, result in results.items():
-        ratios = result.get("ratios") or result.get("memory_ratios")
+        ratios = result["ratios"]
         load = f"{max(result['load']):.1f}" if "load" in result else "-"
         for name, ratio in ratios.items():
             spread = f"{ratio['least']:.2f} to {ratio['largest']:.2f}"

@@ -61,7 +61,7 @@ def run_suite(
         gc.collect()
         took = round(time.perf_counter() - begun, 1)
         results[name] = conditions | measured | {"took_seconds": took, "state": state}
-        ratios = measured.get("ratios") or measured.get("memory_ratios") or {}
+        ratios = measured["ratios"]
         assert isinstance(ratios, dict)
         found = ", ".join(f"{figure} {value['median']:.2f}" for figure, value in ratios.items())
         say(f"{name} ({took:.0f} s): {found}")
