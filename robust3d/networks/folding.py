@@ -8,7 +8,8 @@ import itertools
 from typing import TypeGuard
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
@@ -17,9 +18,11 @@ def inference_copy(network: nn.Module) -> nn.Module:
 
     Batch normalisation directly after a convolution inside an ``nn.Sequential`` is folded into it; any other
     normalisation layer (before an activation, or inside a container that runs its layers otherwise) is left as it is.
+    Convolutions of 1x1x1 become matrix products over channels.
     """
     folded = copy.deepcopy(network).eval()
     _fold(folded)
+    _replace_pointwise(folded)
     return folded.requires_grad_(False)
 
 
@@ -27,8 +30,31 @@ def channels_last(network: nn.Module) -> nn.Module:
     """Lay the convolution weights of ``network`` out with channels last, in place; up to twice as fast on a CPU."""
     for parameter in network.parameters():
         if parameter.ndim == 5:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+            # Not ``contiguous``: with one input channel it takes both layouts for the same, the convolution would
+            # choose channels first, and every sum with its output would run strided.
+            parameter.data = parameter.data.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
     return network
+
+
+class PointwiseConv3d(nn.Module):
+    """Convolution of 1x1x1 as a matrix product over the channels of every voxel.
+
+    The same sums; one thread of a CPU has no fast convolution for it, and returns its gradient with channels first.
+
+    Parameters
+    ----------
+    convolution : nn.Conv3d
+        Its weights are shared.
+    """
+
+    def __init__(self, convolution: nn.Conv3d) -> None:
+        super().__init__()
+        self.weight = convolution.weight
+        self.bias = convolution.bias
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(B, in, d, h, w)`` to ``(B, out, d, h, w)``."""
+        return linear(features.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
 def _fold(module: nn.Module) -> None:
@@ -47,3 +73,16 @@ def _fold(module: nn.Module) -> None:
 def _foldable(layer: nn.Module) -> TypeGuard[nn.Conv3d | nn.ConvTranspose3d]:
     # Grouped transposed convolutions lay their weights out in another way than the fusion expects.
     return isinstance(layer, nn.Conv3d) or (isinstance(layer, nn.ConvTranspose3d) and layer.groups == 1)
+
+
+def _replace_pointwise(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if type(child) is nn.Conv3d and _is_pointwise(child):
+            setattr(module, name, PointwiseConv3d(child))
+        else:
+            _replace_pointwise(child)
+
+
+def _is_pointwise(layer: nn.Conv3d) -> bool:
+    plain = layer.groups == 1 and layer.padding in ((0, 0, 0), "valid", "same")
+    return plain and layer.kernel_size == (1, 1, 1) == layer.stride

@@ -83,7 +83,8 @@ def window_logits(network: Predictor, windows: Tensor, *, dtype: torch.dtype) ->
     InputError
         If the output has another batch or spatial size, fewer than two classes, or is not finite.
     """
-    inputs = windows.unsqueeze(1).contiguous(memory_format=torch.channels_last_3d)
+    # Channels last without doubt: a stride of 1 for the single channel tells the first convolution to keep that layout.
+    inputs = windows.contiguous().unsqueeze(-1).movedim(-1, 1)
     logits = network(inputs.to(dtype_of(network, dtype)))
     if not isinstance(logits, Tensor):
         raise InputError(f"the network returned {type(logits).__name__}; it must return one tensor of logits")
