@@ -179,7 +179,7 @@ def test_an_empty_coarse_prediction_leaves_the_fine_term_at_the_label(cascade, i
     label = (image > 110).astype(np.uint8)
     lost = np.zeros_like(image)
     assert cascade.predict(lost).coarse_empty
-    box = cascade._around(label > 0)
+    box = cascade.box_around(label > 0)
     value, gradient = cascade.loss_gradient(lost, label, "ce", "fused", target="fine")
     expected = cascade.fine.frozen_at(lost).loss_gradient(lost[box], label[box], "ce", "fused")
     assert value == pytest.approx(expected[0])
