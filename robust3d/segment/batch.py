@@ -31,7 +31,7 @@ class WindowBatch:
     """Windows a pass; halved where the memory runs out, and shared by all copies of a segmenter.
 
     Left open, it is measured when it is first asked for: the largest power of two up to :data:`LARGEST` whose kept
-    activations fit 1.5 GiB on a CPU, and half of the whole memory of a GPU. It follows from the network, the window
+    activations fit 1.5 GiB on a CPU, and a quarter of the whole memory of a GPU. It follows from the network, the window
     and the kind of device alone, not from timing or free memory: float32 convolutions round otherwise for another
     batch, so that only a reproducible batch gives reproducible results.
 
@@ -109,4 +109,4 @@ class WindowBatch:
 
 def _allowed(device: torch.device) -> int:
     """Return the bytes of activations that a batch may keep."""
-    return torch.cuda.get_device_properties(device).total_memory // 2 if device.type == "cuda" else _CPU_BYTES
+    return torch.cuda.get_device_properties(device).total_memory // 4 if device.type == "cuda" else _CPU_BYTES
