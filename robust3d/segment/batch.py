@@ -31,9 +31,9 @@ class WindowBatch:
     """Windows a pass; halved where the memory runs out, and shared by all copies of a segmenter.
 
     Left open, it is measured when it is first asked for: the largest power of two up to :data:`LARGEST` whose kept
-    activations fit 1.5 GiB on a CPU, and a quarter of the whole memory of a GPU. It follows from the network, the window
-    and the kind of device alone, not from timing or free memory: float32 convolutions round otherwise for another
-    batch, so that only a reproducible batch gives reproducible results.
+    activations fit 1.5 GiB on a CPU, and a quarter of the whole memory of a GPU. It follows from the network, the
+    window and the kind of device alone, not from timing or free memory: float32 convolutions round otherwise for
+    another batch, so that only a reproducible batch gives reproducible results.
 
     Parameters
     ----------
