@@ -6,6 +6,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -64,11 +65,12 @@ class _Prompt:
     """A pipeline that notes what it is asked for."""
 
     device = torch.device("cpu")
-    weights_sha256 = "0" * 64
 
     def __init__(self, label: NDArray[np.uint8], classes: int, stages: int) -> None:
         self.classes = classes
         self.stages = stages
+        # Another one each time, so that no attack remembers what it crafted in an earlier rehearsal.
+        self.weights_sha256 = uuid4().hex
         self.asked: Counter[Request] = Counter()
         self._truth = label
         # A DSC just above 0: below the threshold of a bisection, and yet a search goes on.
