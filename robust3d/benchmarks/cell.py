@@ -6,6 +6,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -28,6 +29,31 @@ SCHEMA = 2
 
 CLEAN = "clean"
 """Name of the cell without an attack."""
+
+
+def cell_key(
+    weights_sha256: str,
+    pipeline: Mapping[str, Any],
+    volume_sha256: str,
+    attack: Mapping[str, Any] | None,
+    threat: Mapping[str, Any],
+    seed: int,
+) -> str:
+    """Return the SHA-256 of everything that decides a cell: threat model and seed do not decide the clean one.
+
+    Parameters
+    ----------
+    weights_sha256, volume_sha256 : str
+        Hashes of model and case.
+    pipeline, attack, threat : mapping
+        Their ``settings()``; ``attack`` is ``None`` for the clean prediction.
+    seed : int
+        Seed of the attack.
+    """
+    content: dict[str, Any] = {"schema": SCHEMA, "model": weights_sha256, "pipeline": pipeline, "volume": volume_sha256}
+    if attack is not None:
+        content |= {"attack": attack, "threat": threat, "seed": seed}
+    return digest_json(content)
 
 
 @dataclass(frozen=True)
@@ -65,15 +91,10 @@ class Cell:
 
     def key(self, pipeline: Pipeline, volume_sha256: str) -> str:
         """Return the SHA-256 of everything that decides the result."""
-        content: dict[str, Any] = {
-            "schema": SCHEMA,
-            "model": pipeline.weights_sha256,
-            "pipeline": pipeline.settings(),
-            "volume": volume_sha256,
-        }
-        if self.attack is not None:
-            content |= {"attack": self.attack.settings(), "threat": self.threat.settings(), "seed": self.seed}
-        return digest_json(content)
+        attack = None if self.attack is None else self.attack.settings()
+        return cell_key(
+            pipeline.weights_sha256, pipeline.settings(), volume_sha256, attack, self.threat.settings(), self.seed
+        )
 
     def measure(self, pipeline: Pipeline, volume: Volume) -> dict[str, Any]:
         """Attack the case, predict the result as deployed, and return the record.

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
+from robust3d.cli import leaderboard
 from robust3d.foundation.errors import InputError
 
 app = App(
@@ -30,6 +31,11 @@ app.command("robust3d.cli.listing:models", name="models", help="List the models 
 app.command("robust3d.cli.listing:attacks", name="attacks", help="List the attacks.")
 app.command("robust3d.cli.listing:defenses", name="defenses", help="List the training recipes.")
 app.command("robust3d.cli.listing:benchmarks", name="benchmarks", help="List the benchmarks.")
+boards = App(name="leaderboard", help="Merge entries of many models into a public leaderboard.")
+boards.default(leaderboard.board)
+for command in (leaderboard.add, leaderboard.claim, leaderboard.validate, leaderboard.schema):
+    boards.command(command)
+app.command(boards)
 data = App(name="data", help="Make datasets.")
 data.command("robust3d.cli.data:phantom", name="phantom", help="Write procedural abdominal CTs with labels.")
 app.command(data)

@@ -22,3 +22,7 @@ Precision = Annotated[
     Literal["exact", "fast"],
     Parameter(help="fast: gradients in bfloat16 where the device has it; every DSC stays in the model's precision."),
 ]
+Track = Annotated[
+    tuple[Literal["tensorboard", "mlflow", "wandb"], ...],
+    Parameter(name="--track", negative=(), help="Log to this tracker too; repeatable (docs/tracking.md)."),
+]

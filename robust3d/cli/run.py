@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from robust3d.cli.options import Collection, Device, Out, Precision
+from robust3d.cli.options import Collection, Device, Out, Precision, Track
 
 if TYPE_CHECKING:
     from robust3d.segment.pipeline import Pipeline
@@ -29,6 +29,7 @@ def run(
     precision: Precision | None = None,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     collection: Collection = (),
+    track: Track = (),
 ) -> None:
     """Run a benchmark and show its leaderboard; finished cells in --out are kept and not computed again.
 
@@ -56,6 +57,7 @@ def run(
     from robust3d.benchmarks.attacks import find_attack
     from robust3d.benchmarks.card import read_benchmark_card
     from robust3d.benchmarks.comparison import compare_attacks
+    from robust3d.benchmarks.diagnostics.report import flags_by_model, read_reports
     from robust3d.benchmarks.estimate import METHOD, estimate
     from robust3d.benchmarks.leaderboard import leaderboard
     from robust3d.benchmarks.run import Benchmark
@@ -66,6 +68,8 @@ def run(
     from robust3d.foundation.errors import InputError
     from robust3d.report.estimate import estimate_line, estimate_table
     from robust3d.report.tables import console_table, write_tables
+    from robust3d.report.tracking.open import open_tracker
+    from robust3d.report.tracking.runs import track_cell, track_leaderboard, track_settings
     from robust3d.zoo.load import check_model, load_model
 
     keep_freed_memory()
@@ -95,23 +99,30 @@ def run(
         console.print(estimate_table(expected, about.title))
         console.print(f"{estimate_line(expected)}. {METHOD.format(case=expected.case)}", markup=False)
         return
+    # Before anything is computed, since a broken report is an error.
+    reports = read_reports(out)
     announce(benchmark, store)
     failures: list[str] = []
-    with cell_progress(benchmark.size) as progress:
+    with open_tracker(track, out, name=about.name) as tracker, cell_progress(benchmark.size) as progress:
+        track_settings(tracker, benchmark)
 
         def report(cell: Any, record: dict[str, Any] | None, stored: bool) -> None:
             if record is None:
                 failures.append(f"{cell.model}, {cell.attack_name}, {cell.case}")
+            else:
+                track_cell(tracker, benchmark, cell, record)
             progress(f"{cell.model}  {cell.case}  {cell.attack_name}", stored)
 
         records = benchmark.run(store, report)
-    if failures and not records:
-        raise InputError(f"every cell failed, the first: {failures[0]}; the reasons are in {out / 'failed'}")
-    names = [one.name for one in benchmark.attacks]
-    board = leaderboard(records, benchmark.models, names)
-    comparison = compare_attacks(records, benchmark.models, names)
-    write_tables(board, comparison, records, benchmark.threat, about.title, out)
-    Console().print(console_table(board, benchmark.threat, about.title))
+        if failures and not records:
+            raise InputError(f"every cell failed, the first: {failures[0]}; the reasons are in {out / 'failed'}")
+        names = [one.name for one in benchmark.attacks]
+        board = leaderboard(records, benchmark.models, names)
+        comparison = compare_attacks(records, benchmark.models, names)
+        doctor = flags_by_model(reports, records)
+        write_tables(board, comparison, records, benchmark.threat, about.title, out, doctor=doctor)
+        track_leaderboard(tracker, board, out)
+    Console().print(console_table(board, benchmark.threat, about.title, doctor=doctor))
     if failures:
         raise InputError(
             f"{len(failures)} of {benchmark.size} cells failed, the first: {failures[0]}; "

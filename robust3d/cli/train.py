@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from robust3d.cli.options import Collection, Device, Out
+from robust3d.cli.options import Collection, Device, Out, Track
 
 
 def train(
@@ -23,6 +23,7 @@ def train(
     name: str | None = None,
     device: Device = "auto",
     collection: Collection = (),
+    track: Track = (),
 ) -> None:
     """Train a model by a recipe into OUT/model, a folder that a zoo can hold; the same call resumes.
 
@@ -43,6 +44,8 @@ def train(
     from robust3d.foundation.cards import read_card
     from robust3d.foundation.collections import Collections
     from robust3d.foundation.errors import InputError
+    from robust3d.report.tracking.open import open_tracker
+    from robust3d.report.tracking.training import track_recipe
     from robust3d.zoo.export import export_model
     from robust3d.zoo.load import find_device, weight_file
 
@@ -68,9 +71,10 @@ def train(
         device=find_device(device),
     )
     finished = []
-    with _stop_asked() as asked:
+    with _stop_asked() as asked, open_tracker(track, out, name=recipe.recipe.name) as tracker:
+        track_recipe(tracker, recipe)
         for stage in recipe.stages:
-            result = _train_stage(training, stage, asked, console)
+            result = _train_stage(training, stage, asked, console, tracker)
             if result is None:
                 raise KeyboardInterrupt
             finished.append(result)
@@ -80,14 +84,16 @@ def train(
     console.print(f"saved model {model} in {out / 'model'}", markup=False)
 
 
-def _train_stage(training: Any, stage: str, asked: Event, console: Console) -> Any:
+def _train_stage(training: Any, stage: str, asked: Event, console: Console, tracker: Any) -> Any:
     from robust3d.cli.progress import progress_bar
+    from robust3d.report.tracking.training import track_step
 
     total = training.recipe.stages[stage].iterations
     with progress_bar("steps") as bar:
         task = bar.add_task(stage, total=total)
 
         def report(done: int, loss: float, validation: Any) -> None:
+            track_step(tracker, training.recipe, stage, done, loss, validation)
             bar.update(task, completed=done, description=f"{stage}  loss {loss:.3f}")
             if validation is not None:
                 robust = "" if validation.robust_dsc is None else f", robust {100 * validation.robust_dsc:.1f} %"

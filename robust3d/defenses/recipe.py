@@ -107,6 +107,8 @@ class DeploySettings(Card):
     """Given if and only if there is a fine stage, like ``margin``."""
     margin: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = None
     """Padding of the box of the cascade, in voxels."""
+    align: PositiveInt | None = None
+    """The box of the cascade lies at multiples of so many voxels; 1 if not given."""
     min_component: float = Field(default=0.0, ge=0, le=1)
 
     @field_validator("coarse_grid", "fine_grid")
@@ -146,11 +148,11 @@ class Recipe(Card):
             for key in ("shape", "spacing"):
                 if key in self.data.model_fields_set:
                     raise ValueError(f"data.{key} has no effect with source 'folder', whose cases have their own")
-        for key in ("fine_grid", "margin", "fine_window"):
+        for key in ("fine_grid", "margin", "fine_window", "align"):
             given = getattr(self.deploy, key) is not None
             if given and self.fine is None:
                 raise ValueError(f"deploy.{key} has no effect without a section fine; leave it out or add the section")
-            if self.fine is not None and not given and key != "fine_window":
+            if self.fine is not None and not given and key in ("fine_grid", "margin"):
                 raise ValueError(f"key 'deploy.{key}' is missing, which the section fine needs")
         heads = count_auxiliary_heads(self.network.name, self.network.build_options())
         for name, stage in self.stages.items():

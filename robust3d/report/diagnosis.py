@@ -13,9 +13,7 @@ from rich.text import Text
 
 from robust3d.benchmarks.diagnostics.exam import Exam
 from robust3d.benchmarks.diagnostics.finding import Finding
-
-SCHEMA = 1
-"""Version of the JSON content."""
+from robust3d.benchmarks.diagnostics.report import SCHEMA
 
 _STYLES = {"ok": "green", "flag": "bold red", "skipped": "yellow"}
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robust3d.benchmarks.gate.verdict import DEFINITIONS, RowVerdict, Verdict
+from robust3d.report.escape import escape_markdown
 
 _HEADINGS = (*DEFINITIONS, "verdict")
 _WORDS = {"model", "attack", "class", "verdict"}
@@ -30,19 +31,25 @@ def verdict_table(verdict: Verdict) -> Table:
 
 def verdict_markdown(verdict: Verdict) -> str:
     """Return a Markdown page: verdict, table, power, notes, and the definition of every column."""
-    lines = ["# robust3d check", "", f"**{_escape(verdict.headline)}**", ""]
+    lines = ["# robust3d check", "", f"**{escape_markdown(verdict.headline)}**", ""]
     lines += [f"DSC in percent, differences in points; {how(verdict)}.", ""]
     rule = "|".join("---" if heading in _WORDS else "---:" for heading in _HEADINGS)
     lines += ["| " + " | ".join(_HEADINGS) + " |", f"|{rule}|"]
-    lines += ["| " + " | ".join(map(_escape, cells(row))) + " |" for row in verdict.rows]
-    lines += ["", *(f"- {_escape(remark)}" for remark in remarks(verdict))]
+    lines += ["| " + " | ".join(map(escape_markdown, cells(row))) + " |" for row in verdict.rows]
+    lines += ["", *(f"- {escape_markdown(remark)}" for remark in remarks(verdict))]
     lines += ["", *(f"- **{name}**: {meaning}." for name, meaning in DEFINITIONS.items())]
     return "\n".join(lines) + "\n"
 
 
 def refusal_markdown(problems: Sequence[str]) -> str:
     """Return a Markdown page that tells why nothing was compared."""
-    lines = ["# robust3d check", "", "**cannot compare**", "", *(f"- {_escape(problem)}" for problem in problems)]
+    lines = [
+        "# robust3d check",
+        "",
+        "**cannot compare**",
+        "",
+        *(f"- {escape_markdown(problem)}" for problem in problems),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -81,11 +88,3 @@ def cells(row: RowVerdict) -> list[str]:
 def _number(value: float) -> str:
     # Adding zero turns -0.0 into 0.0.
     return "n/a" if isnan(value) else f"{round(value, 2) + 0.0:.2f}"
-
-
-def _escape(text: str) -> str:
-    """Return text that Markdown shows as it is, within a table too."""
-    text = " ".join(text.split()).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
-    for sign in "|`*_[]":
-        text = text.replace(sign, f"\\{sign}")
-    return text

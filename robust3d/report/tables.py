@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +24,48 @@ def write_tables(
     threat: ThreatModel,
     title: str,
     folder: Path,
+    *,
+    doctor: Mapping[str, str] | None = None,
 ) -> None:
-    """Write ``leaderboard.csv``, ``leaderboard.md``, ``comparison.csv`` and ``results.jsonl`` atomically."""
+    """Write ``leaderboard.csv``, ``leaderboard.md``, ``comparison.csv`` and ``results.jsonl`` atomically.
+
+    ``doctor`` tells the flags of each model, see :func:`markdown`; the CSV keeps its columns.
+    """
     write_text(folder / "leaderboard.csv", board.to_csv(index=False, float_format="%.2f"))
     write_text(folder / "comparison.csv", comparison.to_csv(index=False, float_format="%.2f"))
-    write_text(folder / "leaderboard.md", markdown(board, threat, title))
+    write_text(folder / "leaderboard.md", markdown(board, threat, title, doctor=doctor))
     lines = (json.dumps(record, sort_keys=True) for record in records)
     write_text(folder / "results.jsonl", "".join(f"{line}\n" for line in lines))
 
 
-def markdown(board: pd.DataFrame, threat: ThreatModel, title: str) -> str:
-    """Return the leaderboard as a Markdown page with the definitions of its columns."""
+def markdown(board: pd.DataFrame, threat: ThreatModel, title: str, *, doctor: Mapping[str, str] | None = None) -> str:
+    """Return the leaderboard as a Markdown page with the definitions of its columns.
+
+    Parameters
+    ----------
+    board : DataFrame
+        The leaderboard.
+    threat : ThreatModel
+        Of its attacks.
+    title : str
+        Heading of the page.
+    doctor : mapping, optional
+        What the doctor found on each model; no column where it is empty.
+    """
+    board = _with_doctor(board, doctor)
     headings = [_heading(column) for column in _shown(board)]
     lines = [f"# {title}", "", f"Threat model: {threat}. DSC in percent.", ""]
     lines += ["| " + " | ".join(headings) + " |", "|" + "---|" + "---:|" * (len(headings) - 1)]
     lines += ["| " + " | ".join(cells) + " |" for cells in _cells(board)]
-    lines += ["", *(f"- **{_heading(name)}**: {text}." for name, text in DEFINITIONS.items() if name in _shown(board))]
+    lines += ["", *(f"- **{_heading(name)}**: {text}." for name, text in _definitions(board).items())]
     return "\n".join(lines) + "\n"
 
 
-def console_table(board: pd.DataFrame, threat: ThreatModel, title: str) -> Table:
-    """Return the leaderboard as a table for a terminal."""
+def console_table(
+    board: pd.DataFrame, threat: ThreatModel, title: str, *, doctor: Mapping[str, str] | None = None
+) -> Table:
+    """Return the leaderboard as a table for a terminal; see :func:`markdown`."""
+    board = _with_doctor(board, doctor)
     table = Table(title=title, caption=f"DSC in percent; {threat}", caption_justify="left")
     for number, column in enumerate(_shown(board)):
         table.add_column(_heading(column), justify="right" if number else "left")
@@ -56,6 +77,18 @@ def console_table(board: pd.DataFrame, threat: ThreatModel, title: str) -> Table
 def texts(board: pd.DataFrame) -> pd.DataFrame:
     """Return what tables show of a leaderboard: one text a cell, under its heading."""
     return pd.DataFrame(_cells(board), columns=[_heading(column) for column in _shown(board)])
+
+
+def _with_doctor(board: pd.DataFrame, doctor: Mapping[str, str] | None) -> pd.DataFrame:
+    if not doctor:
+        return board
+    # A model without any cell has no weights to compare.
+    return board.assign(doctor=[doctor.get(name, "n/a") for name in board["model"]])
+
+
+def _definitions(board: pd.DataFrame) -> dict[str, str]:
+    known = DEFINITIONS | {"doctor": "flags that robust3d doctor raised on these weights (docs/doctor.md)"}
+    return {name: text for name, text in known.items() if name in _shown(board)}
 
 
 def _shown(board: pd.DataFrame) -> list[str]:

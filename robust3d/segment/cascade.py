@@ -34,12 +34,17 @@ class CoarseToFine:
         Padding m of the box in voxels along each axis (the chapter does not give its value).
     min_component : float
         Component filter of the final mask.
+    align : int
+        The box starts and ends at multiples of so many voxels, where the volume allows. A network with pooling is
+        equivariant to shifts by its total stride alone: in a box at any other place the fine stage sees another
+        sampling phase than the coarse one, which blunts perturbations by accident, not by robustness.
     """
 
     coarse: Segmenter
     fine: Segmenter
     margin: Shape
     min_component: float = 0.0
+    align: int = 1
 
     def __post_init__(self) -> None:
         if self.coarse.classes != self.fine.classes:
@@ -75,6 +80,7 @@ class CoarseToFine:
             "fine": self.fine.settings(),
             "margin": list(self.margin),
             "min_component": self.min_component,
+            "align": self.align,
         }
 
     def frozen_at(self, image: NDArray[Any] | Tensor) -> Self:
@@ -96,7 +102,7 @@ class CoarseToFine:
         """Return the cuboid around the coarse foreground plus margin, ``None`` if there is no foreground.
 
         A box smaller than the fine window grows to it where the volume allows, so that real voxels fill the
-        window instead of padding.
+        window instead of padding; and then to multiples of ``align``.
         """
         return self.box_around(coarse.mask > 0)
 
@@ -113,7 +119,8 @@ class CoarseToFine:
             if missing > 0:
                 low = max(0, min(low - missing // 2, length - self.fine.window[axis]))
                 high = min(length, low + self.fine.window[axis])
-            places.append(slice(low, high))
+            low -= low % self.align
+            places.append(slice(low, min(length, high + -high % self.align)))
         return places[0], places[1], places[2]
 
     def loss_gradient(

@@ -159,6 +159,19 @@ class ThreatModel:
         )
         return max(map(float, changes))
 
+    def tolerance(self, largest: float | None = None) -> float:
+        """Return by how much a measured distance may exceed epsilon, in the volume's unit.
+
+        Parameters
+        ----------
+        largest : float, optional
+            Largest absolute value of the clean volume; that of the valid range by default.
+        """
+        if largest is None:
+            largest = max(map(abs, self.valid or (0.0, 0.0)))
+        # float32 holds 240 HU to 1.5e-5 and 4000 to 2.4e-4, so an exact bound cannot be asked of a stored sum.
+        return 1e-4 * max(1.0, self.epsilon) + 1.2e-7 * largest
+
     def verify(self, candidate: Tensor, clean: Tensor, *, bounded: bool = True) -> float:
         """Check that a volume is allowed and return its distance in ``unit``.
 
@@ -181,8 +194,7 @@ class ThreatModel:
         if self.storage == "int16" and any(not _whole(candidate[rows]) for rows in slabs(len(candidate))):
             raise InputError("adversarial volume holds fractions; int16 storage holds whole numbers only")
         distance = self.distance(candidate, clean)
-        # float32 holds 240 HU to 1.5e-5 and 4000 to 2.4e-4, so an exact bound cannot be asked of a stored sum.
-        tolerance = 1e-4 * max(1.0, self.epsilon) + 1.2e-7 * self._largest_value(clean)
+        tolerance = self.tolerance(self._largest_value(clean))
         if bounded and distance > self.epsilon + tolerance:
             raise InputError(f"perturbation of {distance:g} {self.unit} exceeds epsilon {self.epsilon:g} {self.unit}")
         if self.valid is not None:

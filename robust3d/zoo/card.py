@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from robust3d.foundation.cards import Card, Reference
 from robust3d.networks.card import NetworkCard
@@ -56,6 +56,8 @@ class CascadeCard(Card):
 
     margin: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
     min_component: float = Field(default=0.0, ge=0, le=1)
+    align: PositiveInt = 1
+    """The box lies at multiples of so many voxels."""
 
 
 class TrainingCard(Card):

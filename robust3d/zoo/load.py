@@ -54,7 +54,10 @@ def load_model(
     if card.fine is None or card.cascade is None:
         return coarse
     fine = _segmenter(card, card.fine, path.parent, place, precision)
-    return CoarseToFine(coarse=coarse, fine=fine, margin=card.cascade.margin, min_component=card.cascade.min_component)
+    cascade = card.cascade
+    return CoarseToFine(
+        coarse=coarse, fine=fine, margin=cascade.margin, min_component=cascade.min_component, align=cascade.align
+    )
 
 
 def check_model(name: str, collections: Collections) -> int:

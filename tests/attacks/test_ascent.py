@@ -61,7 +61,7 @@ def test_ifgsm_is_equation_7(linear, volume, steps, moved) -> None:
 def test_presets_are_the_chapters() -> None:
     fgsm, ifgsm = load_attack("fgsm").settings(), load_attack("ifgsm").settings()
     for preset in (fgsm, ifgsm):
-        assert (preset["gradient"], preset["windows"], preset["target"]) == ("window_mean", "skip_background", "coarse")
+        assert (preset["gradient"], preset["windows"], preset["target"]) == ("window_mean", "skip_background", "c2f")
         assert (preset["iterate"], preset["start"], preset["restarts"], preset["loss"]) == ("last", "clean", 1, "ce")
     assert (fgsm["steps"], fgsm["relative_step"]) == (1, 1.0)
     assert (ifgsm["steps"], ifgsm["step_size"], ifgsm["step_unit"]) == (5, 3.4, "HU")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Coarse-to-fine: the box of Eq. 4, the paste of Eq. 5, and the targets of its gradient."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,14 @@ def test_a_box_at_the_border_stays_inside_and_keeps_its_size(cascade, place) -> 
     for part, length, centre in zip(box, image.shape, place, strict=True):
         assert 0 <= part.start <= centre < part.stop <= length
         assert part.stop - part.start >= 4
+
+
+@pytest.mark.parametrize("align", [1, 2, 4])
+def test_an_aligned_box_holds_the_box_and_lies_at_multiples(cascade, image, align) -> None:
+    plain, aligned = cascade.predict(image).box, replace(cascade, align=align).predict(image).box
+    for small, large, length in zip(plain, aligned, image.shape, strict=True):
+        assert large.start == small.start // align * align
+        assert large.stop == min(length, -(-small.stop // align) * align)
 
 
 def test_targets(cascade, image) -> None:

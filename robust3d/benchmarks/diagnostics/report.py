@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports of the doctor, read back: the flags that belong beside a model's figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from robust3d.benchmarks.card import ThreatCard
+from robust3d.benchmarks.diagnostics.finding import Verdict
+from robust3d.foundation.errors import InputError
+
+SCHEMA = 1
+"""Version of a report's content."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class ReportedFinding(_Section):
+    """Answer of one check; figures and texts are kept out."""
+
+    check: str
+    verdict: Verdict
+
+
+class ReportedCase(_Section):
+    """Findings on one case."""
+
+    case: str
+    findings: tuple[ReportedFinding, ...] = Field(min_length=1)
+
+
+class Report(_Section):
+    """What is read of a report."""
+
+    version: Literal[1] = Field(alias="schema")
+    model_sha256: str
+    threat: ThreatCard
+    attack: dict[str, Any]
+    cases: tuple[ReportedCase, ...] = Field(min_length=1)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Checks that raised a flag on any case, in the order in which they are read."""
+        findings = [one for case in self.cases for one in case.findings]
+        return tuple(dict.fromkeys(one.check for one in findings if one.verdict == "flag"))
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Checks that were skipped on every case."""
+        verdicts: dict[str, set[str]] = {}
+        for case in self.cases:
+            for one in case.findings:
+                verdicts.setdefault(one.check, set()).add(one.verdict)
+        return tuple(check for check, found in verdicts.items() if found == {"skipped"})
+
+    @property
+    def checks(self) -> int:
+        """Number of checks."""
+        return len({one.check for case in self.cases for one in case.findings})
+
+
+def read_report(path: Path) -> Report:
+    """Read a file that ``robust3d doctor --json`` wrote.
+
+    Raises
+    ------
+    InputError
+        If it is not one.
+    """
+    hint = "write it with robust3d doctor --json, or move it elsewhere"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Report.model_validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path} is no report of the doctor: {key}: {first['msg']}; {hint}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as a report of the doctor: {error}; {hint}") from error
+
+
+def read_reports(folder: Path) -> list[Report]:
+    """Return the doctor's reports of a folder: ``doctor*.json``, and all of its folder ``doctor``, by name."""
+    return [read_report(path) for path in sorted({*folder.glob("doctor*.json"), *folder.glob("doctor/*.json")})]
+
+
+def flags_text(reports: Iterable[Report], model_sha256: str) -> str:
+    """Return what tables show for a model: the flags, how many checks raised none, or that it was not examined."""
+    own = [report for report in reports if report.model_sha256 == model_sha256]
+    if not own:
+        return "not examined"
+    flags = tuple(dict.fromkeys(flag for report in own for flag in report.flags))
+    if flags:
+        return f"{len(flags)} flag{'' if len(flags) == 1 else 's'}: {', '.join(flags)}"
+    skipped = {check for report in own for check in report.skipped}
+    checks = max(report.checks for report in own) - len(skipped)
+    return f"no flag in {checks} check{'' if checks == 1 else 's'}"
+
+
+def flags_by_model(reports: Sequence[Report], records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the text of each model of a run by its name, empty where the doctor examined none of them.
+
+    Parameters
+    ----------
+    reports : sequence of Report
+        Of any models.
+    records : iterable of mapping
+        Cells with ``model`` and ``model_sha256``.
+    """
+    models = {record["model"]: record["model_sha256"] for record in records}
+    if not {report.model_sha256 for report in reports}.intersection(models.values()):
+        return {}
+    return {model: flags_text(reports, weights) for model, weights in models.items()}
