@@ -19,6 +19,7 @@ from robust3d.foundation.digest import mix_seed
 from robust3d.foundation.errors import InputError
 from robust3d.metrics.counts import foreground_dsc
 from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.recall import predict
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
 
@@ -170,7 +171,7 @@ class Attempt:
     def predict(self, candidate: Tensor) -> NDArray[np.uint8]:
         """Return the mask of the deployed pipeline, statistics recomputed; records a query."""
         self.queries += 1
-        return self.pipeline.predict(candidate).mask
+        return predict(self.pipeline, candidate).mask
 
     def dsc(self, mask: NDArray[np.uint8]) -> float:
         """Return the mean foreground DSC of a mask with the truth, from 0 to 1."""

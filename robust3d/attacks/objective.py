@@ -85,10 +85,18 @@ class Search:
     def __init__(self, attempt: Attempt, attack: GradientAttack) -> None:
         self.attempt = attempt
         self.attack = attack
-        self.best, self.lowest = attempt.threat.project(attempt.clean, attempt.clean), float("inf")
+        self.lowest = float("inf")
+        self._best: Tensor | None = None
         self._label = attempt.label
         if attack.goal is not None:
             self._label = torch.from_numpy(attack.goal.label(attempt.volume)).to(attempt.label.device)
+
+    @property
+    def best(self) -> Tensor:
+        """Of the volumes considered the best, or the clean one if there is none."""
+        if self._best is None:
+            self._best = self.attempt.threat.project(self.attempt.clean, self.attempt.clean)
+        return self._best
 
     def climb(self, candidate: Tensor, progress: float = 0.0, *, judge: bool = False) -> tuple[float, Tensor]:
         """Return the value that the attacker wants high and its gradient.
@@ -130,7 +138,7 @@ class Search:
         volume, classes, goal = self.attempt.volume, self.attempt.pipeline.classes, self.attack.goal
         score = self.attempt.dsc(mask) if goal is None else goal.score(mask, volume, classes)
         if score < self.lowest:
-            self.best, self.lowest = candidate, score
+            self._best, self.lowest = candidate, score
 
     def result(self, candidate: Tensor, details: Mapping[str, Any] | None = None) -> Adversarial:
         """Wrap up with figures of the attack's own; with a goal, one more query tells the DSC with it."""

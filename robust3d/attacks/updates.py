@@ -36,7 +36,7 @@ class Update:
         return candidate
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """Return the step for step size 1."""
+        """Return the step for step size 1, which the caller may overwrite."""
         return self.threat.steepest(gradient)
 
 

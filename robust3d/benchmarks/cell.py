@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +20,7 @@ from robust3d.metrics.counts import Counts, count
 from robust3d.segment.cost import counting
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.prediction import Prediction
+from robust3d.segment.recall import predict_clean
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
 
@@ -107,8 +108,12 @@ class Cell:
         began = time.perf_counter()
         with counting() as windows:
             adversarial = None if self.attack is None else self.attack(pipeline, volume, self.threat, self.seed)
-            attacked = volume if adversarial is None else adversarial.volume
-            prediction = pipeline.predict(attacked.image)
+            if adversarial is None:
+                prediction = predict_clean(pipeline, volume.image)
+            else:
+                # What files are rounded toward is a volume of its own, and no file is written.
+                adversarial = replace(adversarial, volume=replace(adversarial.volume, reference=None))
+                prediction = pipeline.predict(adversarial.volume.image)
         return {
             "schema": SCHEMA,
             **self.names,

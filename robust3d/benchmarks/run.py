@@ -51,6 +51,8 @@ class Benchmark:
     threat: ThreatModel
     seed: int
     load: Callable[[str], Pipeline]
+    classes: Callable[[str], int] | None = None
+    """Checks a model of that name without loading it, and gives its classes; by default it is loaded."""
     _volumes: dict[str, str] = field(default_factory=dict)
 
     def plan(self, model: str) -> Iterator[Cell]:
@@ -74,8 +76,7 @@ class Benchmark:
         InputError
             Before anything is computed: a model that cannot be loaded, or an attack that cannot serve it.
         """
-        self._check_names()
-        self._check_attacks()
+        self.check()
         records: list[dict[str, Any]] = []
         for model in self.models:
             pipeline = self.load(model)
@@ -121,10 +122,21 @@ class Benchmark:
             raise InputError(f"cases {owner} and {name} hold the same volume and label; leave one of them out")
         return volume
 
+    def check(self) -> None:
+        """Refuse, before anything is computed, names that clash and what an attack cannot serve.
+
+        Raises
+        ------
+        InputError
+            With what to change.
+        """
+        self._check_names()
+        self._check_attacks()
+
     def _check_attacks(self) -> None:
-        """Load every model once and refuse, before anything is computed, what an attack cannot serve."""
+        """Check every model and refuse, before anything is computed, what an attack cannot serve."""
         for model in self.models:
-            classes = self.load(model).classes
+            classes = self.load(model).classes if self.classes is None else self.classes(model)
             for attack in self.attacks:
                 attack.check(classes, self.threat)
 

@@ -16,6 +16,7 @@ from robust3d.attacks.attack import Attack
 from robust3d.foundation.files import make_folder, write_text
 from robust3d.metrics.counts import foreground_dsc
 from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.recall import predict_clean
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.nifti import read_volume, save_label
 from robust3d.volume.volume import Volume
@@ -47,7 +48,7 @@ def attack_file(
 ) -> FileAttack:
     """Attack a case and write ``adversarial.nii.gz``, both predictions and ``result.json`` into ``out``."""
     make_folder(out)
-    clean = pipeline.predict(case.image)
+    clean = predict_clean(pipeline, case.image)
     adversarial = attack(pipeline, case, threat, seed)
     path = out / "adversarial.nii.gz"
     adversarial.volume.save(path)

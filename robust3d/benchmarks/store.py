@@ -44,6 +44,20 @@ class Store:
             raise InputError(f"cell {path} does not hold the cell of its name; delete it to compute it anew")
         return content
 
+    def has(self, key: str) -> bool:
+        """Return whether a cell is finished, without reading it."""
+        return (self._cells / f"{key}.json").exists()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return all finished cells, in no particular order.
+
+        Raises
+        ------
+        InputError
+            If a file is damaged.
+        """
+        return [found for path in sorted(self._cells.glob("[!.]*.json")) if (found := self.get(path.stem))]
+
     def put(self, key: str, record: dict[str, Any]) -> None:
         """Keep a finished cell; forget an earlier failure."""
         write_text(self._cells / f"{key}.json", json.dumps(record, indent=1, sort_keys=True) + "\n")

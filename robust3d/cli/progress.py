@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+if TYPE_CHECKING:
+    from robust3d.benchmarks.run import Benchmark
+    from robust3d.benchmarks.store import Store
+
 _PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
+
+_LONG = 60.0
+"""Seconds from which on a run is announced with its estimate."""
 
 
 def progress_bar(unit: str) -> Progress:
@@ -28,6 +36,21 @@ def progress_bar(unit: str) -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+def announce(benchmark: Benchmark, store: Store) -> None:
+    """Tell in one line what a long run will take, by a probe of its first model."""
+    from robust3d.benchmarks.estimate import estimate
+    from robust3d.foundation.errors import InputError
+    from robust3d.report.estimate import estimate_line
+
+    # Whatever cannot be estimated is for the run itself to tell.
+    with suppress(InputError):
+        expected = estimate(benchmark, store, models=benchmark.models[:1])
+        if expected.seconds > _LONG:
+            Console(stderr=True, highlight=False, soft_wrap=True).print(
+                f"{estimate_line(expected)}, estimated on {benchmark.models[0]} (--dry-run tells more)", markup=False
+            )
 
 
 @contextmanager

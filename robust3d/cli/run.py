@@ -27,6 +27,7 @@ def run(
     data: Path | None = None,
     device: Device = "auto",
     precision: Precision | None = None,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
     collection: Collection = (),
     track: Track = (),
 ) -> None:
@@ -48,28 +49,35 @@ def run(
         What a perturbed volume can hold, instead of the card's: int16 lets attacks move in whole numbers only.
     data
         nnU-Net raw folder with the test cases, for cards that do not generate them.
+    dry_run
+        Only tell how many cells and windows are left, and about how much time and memory they take on this device.
     """
+    from functools import lru_cache
+
     from robust3d.benchmarks.attacks import find_attack
     from robust3d.benchmarks.card import read_benchmark_card
     from robust3d.benchmarks.comparison import compare_attacks
     from robust3d.benchmarks.diagnostics.report import flags_by_model, read_reports
+    from robust3d.benchmarks.estimate import METHOD, estimate
     from robust3d.benchmarks.leaderboard import leaderboard
     from robust3d.benchmarks.run import Benchmark
     from robust3d.benchmarks.store import Store
-    from robust3d.cli.progress import cell_progress
+    from robust3d.cli.progress import announce, cell_progress
     from robust3d.foundation.allocator import keep_freed_memory
     from robust3d.foundation.collections import Collections
     from robust3d.foundation.errors import InputError
+    from robust3d.report.estimate import estimate_line, estimate_table
     from robust3d.report.tables import console_table, write_tables
     from robust3d.report.tracking.open import open_tracker
     from robust3d.report.tracking.runs import track_cell, track_leaderboard, track_settings
-    from robust3d.zoo.load import load_model
+    from robust3d.zoo.load import check_model, load_model
 
     keep_freed_memory()
     collections = Collections.open(collection)
     settings = read_benchmark_card(card, collections)
     about = settings.benchmark
 
+    @lru_cache(maxsize=1)
     def load(name: str) -> Pipeline:
         return load_model(name, device=device, precision=precision or about.precision, collections=collections)
 
@@ -81,10 +89,19 @@ def run(
         threat=settings.threat.build(epsilon=epsilon, storage=storage),
         seed=about.seed if seed is None else seed,
         load=load,
+        classes=lambda name: check_model(name, collections),
     )
     store = Store(out)
+    if dry_run:
+        benchmark.check()
+        expected = estimate(benchmark, store)
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(estimate_table(expected, about.title))
+        console.print(f"{estimate_line(expected)}. {METHOD.format(case=expected.case)}", markup=False)
+        return
     # Before anything is computed, since a broken report is an error.
     reports = read_reports(out)
+    announce(benchmark, store)
     failures: list[str] = []
     with open_tracker(track, out, name=about.name) as tracker, cell_progress(benchmark.size) as progress:
         track_settings(tracker, benchmark)

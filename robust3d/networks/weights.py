@@ -42,6 +42,24 @@ def save_weights(network: nn.Module, path: Path) -> str:
     return digest_file(path)
 
 
+def check_weights(path: Path, sha256: str | None = None) -> str:
+    """Return the SHA-256 of a weight file.
+
+    Raises
+    ------
+    InputError
+        If it is missing or has another hash than ``sha256``.
+    """
+    if not path.is_file():
+        raise InputError(f"weight file {path} does not exist")
+    found = digest_file(path)
+    if sha256 is not None and found != sha256:
+        raise InputError(
+            f"weight file {path} has SHA-256 {found[:16]}..., its card says {sha256[:16]}...; fetch it anew"
+        )
+    return found
+
+
 def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -> str:
     """Load weights into ``network`` and return the file's SHA-256.
 
@@ -52,13 +70,7 @@ def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -
     InputError
         If the file is missing, damaged, has another hash, or belongs to another network (names the first layer).
     """
-    if not path.is_file():
-        raise InputError(f"weight file {path} does not exist")
-    found = digest_file(path)
-    if sha256 is not None and found != sha256:
-        raise InputError(
-            f"weight file {path} has SHA-256 {found[:16]}..., its card says {sha256[:16]}...; fetch it anew"
-        )
+    found = check_weights(path, sha256)
     try:
         stored = load_file(path)
     except (SafetensorError, OSError) as error:

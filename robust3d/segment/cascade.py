@@ -104,9 +104,10 @@ class CoarseToFine:
         A box smaller than the fine window grows to it where the volume allows, so that real voxels fill the
         window instead of padding; and then to multiples of ``align``.
         """
-        return self._around(coarse.mask > 0)
+        return self.box_around(coarse.mask > 0)
 
-    def _around(self, organ: NDArray[np.bool_]) -> Box | None:
+    def box_around(self, organ: NDArray[np.bool_]) -> Box | None:
+        """Return the box of an organ given as a mask; see :meth:`box`."""
         foreground = np.argwhere(organ)
         if len(foreground) == 0:
             return None
@@ -147,33 +148,17 @@ class CoarseToFine:
         if target == "fine":
             value, gradient, coarse = 0.0, _zeros_like(image), self.coarse.predict(image)
         else:
-            value, gradient, coarse = self._coarse_gradient(image, label, find_loss(loss), mode, windows)
+            value, gradient, coarse = self.coarse.gradient_and_prediction(image, label, find_loss(loss), mode, windows)
         box = self.box(coarse)
         if box is None:
             truth = label.cpu().numpy() if isinstance(label, Tensor) else label
-            box = self._around((truth > 0) & (truth != IGNORE))
+            box = self.box_around((truth > 0) & (truth != IGNORE))
         if box is not None:
             fine = self.fine.frozen_at(image)
             fine_value, fine_gradient = fine.loss_gradient(image[box], label[box], loss, mode, windows)
             value += fine_value
             gradient[box] += fine_gradient
         return value, gradient
-
-    def _coarse_gradient(
-        self, image: VolumeT, label: NDArray[Any] | Tensor, loss: Loss, mode: Mode, windows: Windows
-    ) -> tuple[float, VolumeT, Prediction]:
-        """Return loss, gradient and prediction of the coarse stage; the exact gradient's first pass is a prediction."""
-        seen: list[Tensor] = []
-
-        def watched(logits: Tensor, truth: Tensor) -> Tensor:
-            seen.append(logits.detach())
-            return loss(logits, truth)
-
-        if mode == "fused" and self.coarse.fusion.kind != "vote":
-            value, gradient = self.coarse.loss_gradient(image, label, watched, mode, windows)
-            return value, gradient, self.coarse.prediction_of(seen[0][0])
-        value, gradient = self.coarse.loss_gradient(image, label, loss, mode, windows)
-        return value, gradient, self.coarse.predict(image)
 
 
 def _zeros_like(image: VolumeT) -> VolumeT:

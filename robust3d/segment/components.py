@@ -24,10 +24,12 @@ def drop_small_components(mask: NDArray[np.uint8], fraction: float) -> NDArray[n
     if fraction <= 0:
         return kept
     for index in np.unique(mask[mask > 0]):
-        parts, count = ndimage.label(mask == index)
+        # Within the box of the class: elsewhere the parts' numbers would take many times the mask's memory.
+        box = ndimage.find_objects((mask == index).view(np.uint8))[0]
+        parts, count = ndimage.label(mask[box] == index)
         if count > 1:
             sizes = np.bincount(parts.ravel())
             small = sizes < fraction * sizes[1:].sum()
             small[0] = False
-            kept[small[parts]] = 0
+            kept[box][small[parts]] = 0
     return kept

@@ -46,3 +46,9 @@ def record_windows(number: int, *, gradient: bool) -> None:
             cost.gradient_windows += number
         else:
             cost.forward_windows += number
+
+
+def add_cost(spent: Cost) -> None:
+    """Add windows of both kinds to every open count."""
+    record_windows(spent.forward_windows, gradient=False)
+    record_windows(spent.gradient_windows, gradient=True)

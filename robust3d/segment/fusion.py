@@ -8,13 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robust3d.foundation.errors import InputError, nearest
+from robust3d.segment.batch import WindowBatch
 from robust3d.segment.grid import Corner
-from robust3d.segment.network import Predictor, window_logits
+from robust3d.segment.network import Predictor, device_of, window_logits
+from robust3d.segment.supply import Supply
 from robust3d.segment.windows import Weighting, WindowPlan, window_weights
+from robust3d.volume.slabs import slabs
 
 FusionKind = Literal["probabilities", "logits", "vote"]
 
@@ -84,7 +89,7 @@ class Fusion:
 
 
 @torch.no_grad()
-def fuse(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, batch: int) -> Tensor:
+def fuse(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, batch: WindowBatch) -> Tensor:
     """Return the fused prediction F = sum_k w_k h(z_k) / sum_k w_k.
 
     Parameters
@@ -97,7 +102,7 @@ def fuse(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, b
         Window predictor in eval mode.
     fusion : Fusion
         What is averaged, and how it is weighted.
-    batch : int
+    batch : WindowBatch
         Windows a forward pass.
 
     Returns
@@ -105,17 +110,38 @@ def fuse(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, b
     Tensor, shape (K, *padded shape)
         Accumulated in ``volume``'s dtype, float32 at least.
     """
-    weights = fusion.weights(plan, volume)
-    total: Tensor | None = None
+    mean = FusedMean(plan, fusion, volume)
     for corners, logits in _predicted(plan, volume, network, batch):
-        if total is None:
-            total = volume.new_zeros((logits.shape[1], *plan.padded_shape))
-        plan.add(total, corners, fusion.output(logits) * weights)
-    return _known(total).div_(plan.coverage(weights))
+        mean.add(corners, logits)
+    return mean.result()
+
+
+class FusedMean:
+    """F while it is summed up, window batch by window batch; see :func:`fuse`."""
+
+    def __init__(self, plan: WindowPlan, fusion: Fusion, volume: Tensor) -> None:
+        self._plan = plan
+        self._fusion = fusion
+        self._volume = volume
+        self._weights = fusion.weights(plan, volume)
+        self._total: Tensor | None = None
+
+    def add(self, corners: Sequence[Corner], logits: Tensor) -> None:
+        """Take in the logits ``(B, K, ...)`` of a batch, without a graph."""
+        if self._total is None:
+            self._total = self._volume.new_zeros((logits.shape[1], *self._plan.padded_shape))
+        self._plan.add(self._total, corners, self._fusion.output(logits) * self._weights.to(logits.device))
+
+    def result(self) -> Tensor:
+        """Return F, shape ``(K, *padded shape)``."""
+        total = _known(self._total)
+        for rows, coverage in self._plan.covered_slabs(self._weights):
+            total[:, rows].div_(coverage)
+        return total
 
 
 @torch.no_grad()
-def fuse_logits(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, batch: int) -> Tensor:
+def fuse_logits(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, batch: WindowBatch) -> Tensor:
     """Return logits of which the softmax is the fused prediction: F itself for logits, log F for probabilities.
 
     log F is summed as a logarithm, so that it is finite and exact however small F is. Parameters and shape as for
@@ -128,15 +154,32 @@ def fuse_logits(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fu
     for corners, logits in _predicted(plan, volume, network, batch):
         if total is None:
             total = volume.new_full((logits.shape[1], *plan.padded_shape), -math.inf)
-        plan.add_logarithms(total, corners, fusion.log_output(logits) + weights.log())
-    return _known(total).sub_(plan.coverage(weights).log())
+        plan.add_logarithms(total, corners, fusion.log_output(logits) + weights.to(logits.device).log())
+    fused = _known(total)
+    for rows, coverage in plan.covered_slabs(weights):
+        fused[:, rows].sub_(coverage.log_())
+    return fused
+
+
+def largest_class(fused: Tensor) -> NDArray[np.uint8]:
+    """Return the class of each voxel of a fused prediction ``(K, D1, D2, D3)``, in any scale that keeps their order."""
+    raw = torch.empty(fused.shape[1:], dtype=torch.uint8)
+    for rows in slabs(fused.shape[1]):
+        raw[rows] = fused[:, rows].argmax(dim=0)
+    return raw.numpy()
 
 
 def _predicted(
-    plan: WindowPlan, volume: Tensor, network: Predictor, batch: int
+    plan: WindowPlan, volume: Tensor, network: Predictor, batch: WindowBatch
 ) -> Iterator[tuple[Sequence[Corner], Tensor]]:
-    for corners in plan.batches(batch):
-        yield corners, window_logits(network, plan.gather(volume, corners), dtype=volume.dtype)
+    with Supply(plan, volume, device_of(network)) as supply:
+        yield from batch.map(
+            network,
+            plan.window,
+            plan.corners,
+            lambda corners: window_logits(network, supply.take(corners), dtype=volume.dtype),
+            gradient=False,
+        )
 
 
 def _known(total: Tensor | None) -> Tensor:

@@ -3,18 +3,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from robust3d.losses.registry import Loss
-from robust3d.segment.fusion import Fusion, fuse_logits
+from robust3d.segment.batch import WindowBatch
+from robust3d.segment.fusion import FusedMean, Fusion, fuse_logits
+from robust3d.segment.grid import Corner
 from robust3d.segment.influence import influence, influential_windows
-from robust3d.segment.network import Predictor, window_logits
+from robust3d.segment.network import Predictor, device_of, window_logits
+from robust3d.segment.supply import Supply
 from robust3d.segment.windows import WindowPlan
 
 
 def window_mean_gradient(
-    plan: WindowPlan, volume: Tensor, label: Tensor, network: Predictor, loss: Loss, batch: int
+    plan: WindowPlan,
+    volume: Tensor,
+    label: Tensor,
+    network: Predictor,
+    loss: Loss,
+    batch: WindowBatch,
+    *,
+    fused: FusedMean | None = None,
 ) -> tuple[float, Tensor]:
     """Sum the gradients of each window's own loss and divide by the number of windows over each voxel.
 
@@ -24,14 +36,16 @@ def window_mean_gradient(
         Windows to attack; voxels that none of them covers get gradient 0.
     volume : Tensor, padded shape
         Normalised and padded volume.
-    label : Tensor of int64, padded shape
+    label : Tensor of int, padded shape
         Class of each voxel; 0 in the padding.
     network : callable
         Window predictor, frozen and in eval mode.
     loss : callable
         Applied to each window alone.
-    batch : int
+    batch : WindowBatch
         Windows a forward and backward pass.
+    fused : FusedMean, optional
+        Takes in the logits as well: the prediction of the same windows without a pass of its own.
 
     Returns
     -------
@@ -40,17 +54,28 @@ def window_mean_gradient(
     """
     total = torch.zeros_like(volume)
     value = 0.0
-    for corners in plan.batches(batch):
-        windows = plan.gather(volume, corners).requires_grad_(True)
+    device = device_of(network)
+
+    def differentiated(corners: Sequence[Corner]) -> tuple[Tensor, Tensor, Tensor]:
+        windows = supply.take(corners).requires_grad_(True)
         logits = window_logits(network, windows, dtype=volume.dtype)
-        labels = plan.gather(label, corners)
+        labels = plan.gather(label, corners).to(device).long()
         # Per window, since a loss such as Dice over a batch would depend on which windows share it.
         losses = torch.stack([loss(one[None], truth[None]) for one, truth in zip(logits, labels, strict=True)])
         (gradient,) = torch.autograd.grad(losses.sum(), windows)
-        plan.add(total, corners, gradient)
-        value += float(losses.detach().double().sum())
-    covering = plan.coverage(torch.ones(plan.window).to(volume))
-    return value / max(1, len(plan.corners)), total.div_(covering.clamp_min_(1))
+        return gradient, losses.detach(), logits.detach()
+
+    with Supply(plan, volume, device) as supply:
+        for corners, (gradient, losses, logits) in batch.map(
+            network, plan.window, plan.corners, differentiated, gradient=True
+        ):
+            plan.add(total, corners, gradient)
+            value += float(losses.double().sum())
+            if fused is not None:
+                fused.add(corners, logits)
+    for rows, covering in plan.covered_slabs(torch.ones(plan.window).to(volume)):
+        total[rows].div_(covering.clamp_min_(1))
+    return value / max(1, len(plan.corners)), total
 
 
 def fused_gradient(
@@ -59,7 +84,7 @@ def fused_gradient(
     label: Tensor,
     network: Predictor,
     loss: Loss,
-    batch: int,
+    batch: WindowBatch,
     *,
     fusion: Fusion,
     attacked: WindowPlan,
@@ -77,7 +102,7 @@ def fused_gradient(
         All windows of the prediction.
     volume, network, loss, batch
         As for :func:`window_mean_gradient`.
-    label : Tensor of int64, shape of the volume without padding
+    label : Tensor of int, shape of the volume without padding
         Class of each voxel.
     fusion : Fusion
         How the windows are combined; a vote is differentiated as the mean of probabilities.
@@ -96,17 +121,22 @@ def fused_gradient(
     coverage = plan.coverage(weights)
     fused = fuse_logits(plan, volume, network, fusion, batch)
     leaf = fused.detach().requires_grad_(True)
-    value = loss(leaf[(slice(None), *plan.inner)][None], label[None])
+    value = loss(leaf[(slice(None), *plan.inner)][None], label[None].long())
     (cotangent,) = torch.autograd.grad(value, leaf)
     if influential:
         attacked = influential_windows(attacked, influence(fusion, fused, cotangent), weights, coverage)
     total = torch.zeros_like(volume)
-    for corners in attacked.batches(batch):
-        windows = plan.gather(volume, corners).requires_grad_(True)
+    device = device_of(network)
+
+    def pulled_back(corners: Sequence[Corner]) -> Tensor:
+        windows = supply.take(corners).requires_grad_(True)
         output = fusion.log_output(window_logits(network, windows, dtype=volume.dtype))
-        share = fusion.share(
-            output.detach(), plan.gather(fused, corners), weights, plan.gather(coverage, corners)[:, None]
-        )
-        (gradient,) = torch.autograd.grad(output, windows, plan.gather(cotangent, corners) * share)
-        plan.add(total, corners, gradient)
+        there, over, slope = (plan.gather(one, corners).to(device) for one in (fused, coverage, cotangent))
+        share = fusion.share(output.detach(), there, weights.to(device), over[:, None])
+        (gradient,) = torch.autograd.grad(output, windows, slope * share)
+        return gradient
+
+    with Supply(attacked, volume, device) as supply:
+        for corners, gradient in batch.map(network, plan.window, attacked.corners, pulled_back, gradient=True):
+            plan.add(total, corners, gradient)
     return float(value.detach()), total

@@ -69,7 +69,7 @@ class Intensity:
     def normalise(self, image: Tensor) -> Tensor:
         """Return N(T(x)); a per-case scheme uses the statistics of ``image`` as constants."""
         fixed = self.frozen_at(image)
-        return (self.truncate(image) - _known(fixed.offset)) / _known(fixed.scale)
+        return (self.truncate(image) - _known(fixed.offset)).div_(_known(fixed.scale))
 
     def normalised_padding(self, image: Tensor) -> float:
         """Return what a normalised volume smaller than the window is padded with; ``padding`` in the raw volume."""
@@ -85,7 +85,7 @@ class Intensity:
         image : Tensor
             Raw volume at which ``normalise`` was evaluated.
         gradient : Tensor
-            Gradient with respect to ``normalise(image)``, same shape.
+            Gradient with respect to ``normalise(image)``, same shape; used up: its memory may become the result's.
         through : bool
             Differentiate the per-case statistics too, and the minimum where it is what a volume is padded with,
             instead of holding them constant.
@@ -107,8 +107,8 @@ class Intensity:
         if through and padding and self.padding is None:
             lowest = image == image.min()
             gradient = torch.where(lowest, gradient + padding / int(lowest.sum()), gradient)
-        inside = (image >= self.low) & (image <= self.high)
-        return torch.where(inside, gradient / _known(fixed.scale), 0.0)
+        outside = ~((image >= self.low) & (image <= self.high))
+        return gradient.div_(_known(fixed.scale)).masked_fill_(outside, 0.0)
 
     @property
     def padding(self) -> float | None:

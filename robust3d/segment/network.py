@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from robust3d.foundation.digest import digest_tensors
 from robust3d.foundation.errors import InputError
-from robust3d.segment.cost import record_windows
 
 Predictor = Callable[[Tensor], Tensor]
 """Maps normalised windows ``(B, 1, d, h, w)`` to logits ``(B, K, d, h, w)``; an ``nn.Module`` or any callable."""
@@ -96,5 +95,4 @@ def window_logits(network: Predictor, windows: Tensor, *, dtype: torch.dtype) ->
         )
     if not bool(torch.isfinite(logits.detach()).all()):
         raise InputError("the network returned NaN or infinite logits; check its weights and the unit of the volume")
-    record_windows(windows.shape[0], gradient=windows.requires_grad)
     return logits.to(dtype)

@@ -10,7 +10,7 @@ from torch import nn
 
 from robust3d.foundation.errors import InputError
 from robust3d.networks.folding import channels_last, inference_copy
-from robust3d.segment.network import Predictor, device_of
+from robust3d.segment.network import Predictor, device_of, dtype_of
 
 Precision = Literal["exact", "fast"]
 
@@ -28,8 +28,10 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has else torch.float32
 
 
-def fast_copy(network: Predictor) -> nn.Module:
+def fast_copy(network: Predictor) -> nn.Module | None:
     """Return a frozen copy with batch normalisation folded, in :func:`fast_dtype`; ``network`` is not changed.
+
+    ``None`` where that is the type that ``network`` has: a copy would only take memory.
 
     Raises
     ------
@@ -38,4 +40,7 @@ def fast_copy(network: Predictor) -> nn.Module:
     """
     if not isinstance(network, nn.Module):
         raise InputError("precision 'fast' converts the weights of an nn.Module; use 'exact' for any other callable")
-    return channels_last(inference_copy(network)).to(fast_dtype(device_of(network)))
+    dtype = fast_dtype(device_of(network))
+    if dtype == dtype_of(network, torch.float32):
+        return None
+    return channels_last(inference_copy(network)).to(dtype)

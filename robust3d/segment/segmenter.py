@@ -14,11 +14,13 @@ from torch import Tensor
 
 from robust3d.foundation.errors import InputError
 from robust3d.losses.registry import Loss, find_loss
+from robust3d.segment.batch import WindowBatch
 from robust3d.segment.components import drop_small_components
-from robust3d.segment.fusion import Fusion, FusionKind, fuse
+from robust3d.segment.fusion import FusedMean, Fusion, FusionKind, fuse, largest_class
 from robust3d.segment.gradient import fused_gradient, window_mean_gradient
 from robust3d.segment.grid import Grid, Shape, overlap
 from robust3d.segment.intensity import Intensity
+from robust3d.segment.label import label_beside
 from robust3d.segment.network import (
     Predictor,
     check_stride,
@@ -31,6 +33,7 @@ from robust3d.segment.network import (
 from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
 from robust3d.segment.precision import Precision, fast_copy
 from robust3d.segment.prediction import Prediction
+from robust3d.segment.supply import home_of_volumes
 from robust3d.segment.windows import Weighting, WindowPlan, check_window
 from robust3d.volume.labels import IGNORE
 
@@ -45,12 +48,12 @@ class Segmenter:
     intensity: Intensity
     classes: int
     fusion: Fusion
-    window_batch: int
+    batch: WindowBatch
     min_component: float
     weights_hash: str | None = None
     architecture: Mapping[str, Any]
     fast: Predictor | None = None
-    """Copy that gradients go through instead of ``network``."""
+    """Copy that gradients go through instead of ``network``, if they do."""
 
     @classmethod
     def from_network(
@@ -62,7 +65,7 @@ class Segmenter:
         intensity: Intensity,
         fusion: FusionKind = "probabilities",
         weighting: Weighting = "constant",
-        window_batch: int = 16,
+        window_batch: int | None = None,
         min_component: float = 0.0,
         weights_sha256: str | None = None,
         architecture: Mapping[str, Any] | None = None,
@@ -83,8 +86,8 @@ class Segmenter:
             ``hu_window(low, high)``, ``unit_window``, ``dataset_zscore`` or ``zscore``.
         fusion, weighting : str
             What is averaged where windows overlap, and with which weights; see :class:`Fusion`.
-        window_batch : int
-            Windows a forward pass; bounds the memory.
+        window_batch : int, optional
+            Windows a pass; by default as many as :class:`WindowBatch` finds to fit the device.
         min_component : float
             Parts smaller than this fraction of a class's prediction are dropped from the mask.
         weights_sha256 : str, optional
@@ -103,7 +106,7 @@ class Segmenter:
         """
         edges = check_window(window)
         check_stride(network, edges)
-        if window_batch < 1:
+        if window_batch is not None and window_batch < 1:
             raise InputError(f"window_batch must be at least 1, not {window_batch}")
         probe = torch.zeros((1, *edges), device=device_of(network))
         with evaluating(network), torch.no_grad():
@@ -115,7 +118,7 @@ class Segmenter:
             intensity=intensity,
             classes=classes,
             fusion=Fusion(fusion, weighting),
-            window_batch=window_batch,
+            batch=WindowBatch(window_batch),
             min_component=min_component,
             weights_hash=weights_sha256,
             architecture=architecture or {"class": type(network).__qualname__},
@@ -164,16 +167,15 @@ class Segmenter:
         raw = self._tensor(image)
         plan = self._plan(raw)
         with evaluating(self.network):
-            fused = fuse(plan, self._normalised(plan, raw), self.network, self.fusion, self.window_batch)
+            fused = fuse(plan, self._normalised(plan, raw), self.network, self.fusion, self.batch)
         return fused[(slice(None), *plan.inner)]
 
     def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
         """Segment a raw volume ``(D1, D2, D3)``."""
-        return self.prediction_of(self.probabilities(image))
+        return self.prediction_of(largest_class(self.probabilities(image)))
 
-    def prediction_of(self, fused: Tensor) -> Prediction:
-        """Return the masks of a fused prediction ``(K, D1, D2, D3)``, in any scale that keeps the order of classes."""
-        raw = fused.argmax(dim=0).to(torch.uint8).cpu().numpy()
+    def prediction_of(self, raw: NDArray[np.uint8]) -> Prediction:
+        """Return the prediction with the class of each voxel given, before postprocessing."""
         return Prediction(mask=drop_small_components(raw, self.min_component), raw=raw)
 
     def loss_gradient(
@@ -189,19 +191,56 @@ class Segmenter:
     ) -> tuple[float, VolumeT]:
         """Return a loss and its gradient per unit of the volume; see :class:`robust3d.segment.pipeline.Pipeline`."""
         check_options(mode=mode, windows=windows, target=target, statistics=statistics)
-        function = find_loss(loss)
         raw = self._tensor(image)
-        given = label if isinstance(label, Tensor) else torch.from_numpy(np.ascontiguousarray(label))
-        truth = given.to(raw.device).long()
-        if truth.shape != raw.shape:
-            raise InputError(f"image has shape {tuple(raw.shape)} and label {tuple(truth.shape)}; they must be equal")
-        counted = truth[truth != IGNORE]
-        if len(counted) and (int(counted.max()) >= self.classes or int(counted.min()) < 0):
-            raise InputError(
-                f"label holds classes {int(counted.min())} to {int(counted.max())}, "
-                f"the network has 0 to {self.classes - 1}"
-            )
+        truth = label_beside(raw, label, self.classes)
         plan = self._plan(raw)
+        value, gradient = self._normalised_gradient(plan, raw, truth, find_loss(loss), mode, windows)
+        return value, self._per_unit(plan, raw, gradient, image, through=statistics == "through")
+
+    def gradient_and_prediction(
+        self,
+        image: VolumeT,
+        label: NDArray[Any] | Tensor,
+        loss: Loss,
+        mode: Mode = "window_mean",
+        windows: Windows = "all",
+    ) -> tuple[float, VolumeT, Prediction]:
+        """Return loss, gradient and prediction at one point, from one pass where the gradient's own passes all windows.
+
+        It does so in mode ``"fused"``, and in ``"window_mean"`` through all windows without a fast copy.
+        """
+        raw = self._tensor(image)
+        truth = label_beside(raw, label, self.classes)
+        plan: WindowPlan = self._plan(raw)
+        seen: list[NDArray[np.uint8]] = []
+        mean = None
+        if mode == "fused" and self.fusion.kind != "vote":
+
+            def watched(logits: Tensor, truth: Tensor) -> Tensor:
+                seen.append(largest_class(logits.detach()[0]))
+                return loss(logits, truth)
+
+            value, gradient = self._normalised_gradient(plan, raw, truth, watched, mode, windows)
+        else:
+            if mode == "window_mean" and windows == "all" and self.fast is None:
+                mean = FusedMean(plan, self.fusion, raw)
+            value, gradient = self._normalised_gradient(plan, raw, truth, loss, mode, windows, mean)
+        result = self._per_unit(plan, raw, gradient, image)
+        if mean is not None:
+            seen.append(largest_class(mean.result()[(slice(None), *plan.inner)]))
+        return value, result, self.prediction_of(seen[0]) if seen else self.predict(image)
+
+    def _normalised_gradient(
+        self,
+        plan: WindowPlan,
+        raw: Tensor,
+        truth: Tensor,
+        loss: Loss,
+        mode: Mode,
+        windows: Windows,
+        fused: FusedMean | None = None,
+    ) -> tuple[float, Tensor]:
+        """Return loss and gradient with respect to the normalised and padded volume."""
         volume = self._normalised(plan, raw)
         padded_truth = plan.padded(truth, 0)
         attacked = plan
@@ -209,40 +248,46 @@ class Segmenter:
             attacked = plan.only((padded_truth > 0) & (padded_truth != IGNORE))
         elif windows == "tiling":
             attacked = WindowPlan.of(plan.shape, self.window, overlap(0.0))
-        with evaluating(self.differentiated):
+        network = self.differentiated
+        with evaluating(network):
             if mode == "window_mean":
-                value, gradient = window_mean_gradient(
-                    attacked, volume, padded_truth, self.differentiated, function, self.window_batch
-                )
-            else:
-                value, gradient = fused_gradient(
-                    plan,
-                    volume,
-                    truth,
-                    self.differentiated,
-                    function,
-                    self.window_batch,
-                    fusion=self.fusion,
-                    attacked=attacked,
-                    influential=windows == "influential",
-                )
+                return window_mean_gradient(attacked, volume, padded_truth, network, loss, self.batch, fused=fused)
+            return fused_gradient(
+                plan,
+                volume,
+                truth,
+                network,
+                loss,
+                self.batch,
+                fusion=self.fusion,
+                attacked=attacked,
+                influential=windows == "influential",
+            )
+
+    def _per_unit(
+        self, plan: WindowPlan, raw: Tensor, gradient: Tensor, image: VolumeT, *, through: bool = False
+    ) -> VolumeT:
+        """Turn a gradient of the normalised and padded volume, which is used up, into one of the kind of ``image``."""
         inner = gradient[plan.inner]
-        through = statistics == "through"
         padding = float(gradient.double().sum() - inner.double().sum()) if through and plan.is_padded else 0.0
-        gradient = self.intensity.backward(raw, inner, through=through, padding=padding)
-        return value, gradient.to(image.device) if isinstance(image, Tensor) else gradient.cpu().numpy()
+        result = self.intensity.backward(raw, inner, through=through, padding=padding)
+        return result.to(image.device) if isinstance(image, Tensor) else result.cpu().numpy()
 
     def _tensor(self, image: NDArray[Any] | Tensor) -> Tensor:
         tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
         if tensor.ndim != 3:
             raise InputError(f"a volume has three axes (D1, D2, D3); this one has shape {tuple(tensor.shape)}")
         dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-        return tensor.detach().to(self.device, dtype)
+        return tensor.detach().to(home_of_volumes(self.device, _shape(tensor), self.classes), dtype)
 
     def _plan(self, raw: Tensor) -> WindowPlan:
-        return WindowPlan.of((raw.shape[0], raw.shape[1], raw.shape[2]), self.window, self.grid)
+        return WindowPlan.of(_shape(raw), self.window, self.grid)
 
     def _normalised(self, plan: WindowPlan, raw: Tensor) -> Tensor:
         fixed = self.intensity.frozen_at(raw)
         normalised = fixed.normalise(raw)
         return plan.padded(normalised, fixed.normalised_padding(raw)) if plan.is_padded else normalised
+
+
+def _shape(volume: Tensor) -> Shape:
+    return volume.shape[0], volume.shape[1], volume.shape[2]

@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 
 from robust3d.foundation.errors import InputError
 from robust3d.segment.grid import Corner, Grid, Shape
+from robust3d.volume.slabs import slabs
 
 Weighting = Literal["constant", "gaussian"]
 
@@ -79,31 +80,39 @@ class WindowPlan:
         first, second, third = (slice(start, start + size) for start, size in zip(corner, self.window, strict=True))
         return first, second, third
 
-    def batches(self, size: int) -> Iterator[Sequence[Corner]]:
-        """Yield the corners in batches of at most ``size``."""
-        for start in range(0, len(self.corners), size):
-            yield self.corners[start : start + size]
-
     def gather(self, volume: Tensor, corners: Sequence[Corner]) -> Tensor:
         """Return windows ``(B, ..., d, h, w)`` of a padded volume ``(..., D1, D2, D3)``."""
         return torch.stack([volume[(..., *self.place(corner))] for corner in corners])
 
     def add(self, volume: Tensor, corners: Sequence[Corner], windows: Tensor) -> None:
-        """Add windows ``(B, ..., d, h, w)`` in place into a padded volume ``(..., D1, D2, D3)``."""
-        for corner, window in zip(corners, windows, strict=True):
+        """Add windows ``(B, ..., d, h, w)`` in place into a padded volume ``(..., D1, D2, D3)``, wherever it lives."""
+        for corner, window in zip(corners, windows.to(volume.device), strict=True):
             volume[(..., *self.place(corner))] += window
 
     def add_logarithms(self, volume: Tensor, corners: Sequence[Corner], windows: Tensor) -> None:
         """Add as :meth:`add` does, where volume and windows hold the logarithms of what is added."""
-        for corner, window in zip(corners, windows, strict=True):
+        for corner, window in zip(corners, windows.to(volume.device), strict=True):
             place = (..., *self.place(corner))
             volume[place] = torch.logaddexp(volume[place], window)
 
     def coverage(self, weights: Tensor) -> Tensor:
         """Return the sum over windows of ``weights`` (window shape) at every voxel of the padded volume."""
-        total = weights.new_zeros(self.padded_shape)
+        return self._coverage(weights, slice(0, self.padded_shape[0]))
+
+    def covered_slabs(self, weights: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield :meth:`coverage` slab by slab along the first axis, with the place of each."""
+        for rows in slabs(self.padded_shape[0]):
+            yield rows, self._coverage(weights, rows)
+
+    def _coverage(self, weights: Tensor, rows: slice) -> Tensor:
+        _, second, third = self.padded_shape
+        total = weights.new_zeros((rows.stop - rows.start, second, third))
         for corner in self.corners:
-            total[self.place(corner)] += weights
+            first, *others = self.place(corner)
+            low, high = max(first.start, rows.start), min(first.stop, rows.stop)
+            if low < high:
+                part = (slice(low - rows.start, high - rows.start), *others)
+                total[part] += weights[low - first.start : high - first.start]
         return total
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robust3d.foundation.errors import InputError, nearest
 from robust3d.volume.quantise import round_toward
+from robust3d.volume.slabs import slabs
 
 UNITS = {"linf": ("HU", "intensity"), "l2": ("RMS HU", "RMS intensity")}
 """Units of epsilon by norm: ``HU`` for CT, ``intensity`` for volumes without a physical unit, in the values stored
@@ -90,7 +91,7 @@ class ThreatModel:
         InputError
             If it holds fractions, storage whole numbers, and epsilon is below one half.
         """
-        if self.storage == "int16" and self.epsilon < 0.5 and bool((clean != clean.round()).any()):
+        if self.storage == "int16" and self.epsilon < 0.5 and not _whole(clean):
             raise InputError(
                 f"the clean volume holds fractions, int16 storage whole numbers, and epsilon {self.epsilon:g} "
                 f"{self.unit} may reach none; use an epsilon of 0.5 or more, or storage float32"
@@ -106,6 +107,15 @@ class ThreatModel:
         candidate, clean : Tensor
             Same shape, in the volume's unit.
         """
+        if self.norm == "linf":
+            # Voxel by voxel, and so slab by slab: none of the intermediate results takes a volume.
+            projected = torch.empty_like(candidate)
+            for rows in slabs(len(candidate)):
+                projected[rows] = self._project(candidate[rows], clean[rows])
+            return projected
+        return self._project(candidate, clean)
+
+    def _project(self, candidate: Tensor, clean: Tensor) -> Tensor:
         origin = self.origin(clean)
         if self.norm == "linf":
             projected = torch.minimum(torch.maximum(candidate, origin - self.epsilon), origin + self.epsilon)
@@ -144,7 +154,10 @@ class ThreatModel:
 
     def largest_change(self, candidate: Tensor, clean: Tensor) -> float:
         """Return the largest change of a voxel, in the volume's unit, whatever the norm."""
-        return float((candidate.double() - self.origin(clean).double()).abs().max())
+        changes = (
+            (candidate[rows].double() - self.origin(clean[rows]).double()).abs().max() for rows in slabs(len(clean))
+        )
+        return max(map(float, changes))
 
     def tolerance(self, largest: float | None = None) -> float:
         """Return by how much a measured distance may exceed epsilon, in the volume's unit.
@@ -176,12 +189,12 @@ class ThreatModel:
         """
         if candidate.shape != clean.shape:
             raise InputError(f"adversarial volume has shape {tuple(candidate.shape)}, clean {tuple(clean.shape)}")
-        if not bool(torch.isfinite(candidate).all()):
+        if not all(bool(torch.isfinite(candidate[rows]).all()) for rows in slabs(len(candidate))):
             raise InputError("adversarial volume holds NaN or infinite voxels")
-        if self.storage == "int16" and bool((candidate != candidate.round()).any()):
+        if self.storage == "int16" and any(not _whole(candidate[rows]) for rows in slabs(len(candidate))):
             raise InputError("adversarial volume holds fractions; int16 storage holds whole numbers only")
         distance = self.distance(candidate, clean)
-        tolerance = self.tolerance(float(self.origin(clean).abs().max()))
+        tolerance = self.tolerance(self._largest_value(clean))
         if bounded and distance > self.epsilon + tolerance:
             raise InputError(f"perturbation of {distance:g} {self.unit} exceeds epsilon {self.epsilon:g} {self.unit}")
         if self.valid is not None:
@@ -192,6 +205,9 @@ class ThreatModel:
                     f"[{self.valid[0]:g}, {self.valid[1]:g}] {self.volume_unit}"
                 )
         return distance
+
+    def _largest_value(self, clean: Tensor) -> float:
+        return max(float(self.origin(clean[rows]).abs().max()) for rows in slabs(len(clean)))
 
     def settings(self) -> dict[str, Any]:
         """Return JSON-ready settings for hashes and result rows."""
@@ -206,6 +222,10 @@ class ThreatModel:
     def __str__(self) -> str:
         span = "" if self.valid is None else f", valid [{self.valid[0]:g}, {self.valid[1]:g}] {self.volume_unit}"
         return f"{self.norm} epsilon {self.epsilon:g} {self.unit} a voxel{span}, {self.storage}"
+
+
+def _whole(volume: Tensor) -> bool:
+    return bool((volume == volume.round()).all())
 
 
 def root_mean_square(change: Tensor) -> float:

@@ -63,9 +63,7 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
     cascade: CascadeCard | None = None
     if recipe.fine is not None and deploy.fine_grid is not None and deploy.margin is not None:
         fine = _stage(trained["fine"], deploy.fine_window or recipe.fine.window, deploy.fine_grid)
-        cascade = CascadeCard(
-            margin=deploy.margin, min_component=deploy.min_component, align=deploy.align or 1
-        )
+        cascade = CascadeCard(margin=deploy.margin, min_component=deploy.min_component, align=deploy.align or 1)
     return ModelCard(
         model=ModelAbout(
             name=name,

@@ -12,7 +12,7 @@ from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.networks.folding import channels_last, inference_copy
 from robust3d.networks.registry import build_deployed
-from robust3d.networks.weights import load_weights
+from robust3d.networks.weights import check_weights, load_weights
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.grid import parse_grid
 from robust3d.segment.intensity import hu_window
@@ -58,6 +58,22 @@ def load_model(
     return CoarseToFine(
         coarse=coarse, fine=fine, margin=cascade.margin, min_component=cascade.min_component, align=cascade.align
     )
+
+
+def check_model(name: str, collections: Collections) -> int:
+    """Check the card and the weight files of a model without loading it, and return its classes, background included.
+
+    Raises
+    ------
+    InputError
+        As :func:`load_model`, but for the device.
+    """
+    model, _, stage = name.partition("/")
+    path = collections.find("zoo", model)
+    card = read_card(path, ModelCard)
+    for one in [_stage(card, stage, name)] if stage else card.stages.values():
+        check_weights(path.parent / one.weights, one.sha256)
+    return card.network.classes
 
 
 def weight_file(model: str, stage: str, collections: Collections) -> Path:

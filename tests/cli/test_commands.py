@@ -209,3 +209,16 @@ def test_training_killed_in_the_middle_ends_with_the_same_weights(tmp_path) -> N
     for stage in ("coarse", "fine"):
         paths = [tmp_path / run / "model" / f"{stage}.safetensors" for run in ("whole", "killed")]
         assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_dry_run_tells_what_is_left_and_measures_nothing(call, tiny_zoo, tmp_path, capsys) -> None:
+    common = ("run", "tiny-bench", "--collection", tiny_zoo, "--out", tmp_path, "--attack", "random-sign")
+    call(*common, "--dry-run")
+    shown = capsys.readouterr().out
+    assert "4 cells to measure (0 from before)" in shown
+    assert "Windows are counted on the case test_0000" in shown
+    assert not list((tmp_path / "cells").iterdir())
+    call(*common)
+    capsys.readouterr()
+    call(*common, "--dry-run")
+    assert "0 cells to measure (4 from before), about 0 s" in capsys.readouterr().out

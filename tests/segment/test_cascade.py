@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from robust3d.foundation.errors import InputError
+from robust3d.losses.cross_entropy import cross_entropy
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.cost import counting
 from robust3d.segment.grid import overlap
@@ -189,9 +190,63 @@ def test_an_empty_coarse_prediction_leaves_the_fine_term_at_the_label(cascade, i
     label = (image > 110).astype(np.uint8)
     lost = np.zeros_like(image)
     assert cascade.predict(lost).coarse_empty
-    box = cascade._around(label > 0)
+    box = cascade.box_around(label > 0)
     value, gradient = cascade.loss_gradient(lost, label, "ce", "fused", target="fine")
     expected = cascade.fine.frozen_at(lost).loss_gradient(lost[box], label[box], "ce", "fused")
     assert value == pytest.approx(expected[0])
     np.testing.assert_allclose(gradient[box], expected[1])
     assert cascade.loss_gradient(lost, label * 0, "ce", "fused", target="fine")[0] == 0
+
+
+@pytest.mark.parametrize("fusion", ["probabilities", "logits", "vote"])
+@pytest.mark.parametrize(
+    ("mode", "windows", "shared"),
+    [("fused", "all", True), ("window_mean", "all", True), ("window_mean", "skip_background", False)],
+)
+def test_gradient_and_prediction_of_one_pass_are_those_of_two(image, fusion, mode, windows, shared) -> None:
+    net = nn.Conv3d(1, 2, 3, padding=1)
+    with torch.no_grad():
+        net.weight.normal_(generator=torch.Generator().manual_seed(0))
+        net.bias.zero_()
+    segmenter = Segmenter.from_network(
+        net, window=8, grid=overlap(0.5), intensity=unit_window(-100, 240), fusion=fusion, min_component=0.2
+    )
+    noisy = image + np.random.default_rng(0).normal(0, 40, image.shape).astype(np.float32)
+    label = (image >= 120).astype(np.uint8)
+    with counting() as cost:
+        value, gradient, prediction = segmenter.gradient_and_prediction(
+            noisy, label, cross_entropy, mode=mode, windows=windows
+        )
+    with counting() as apart:
+        expected = segmenter.loss_gradient(noisy, label, "ce", mode, windows)
+        predicted = segmenter.predict(noisy)
+    assert value == expected[0]
+    assert np.array_equal(gradient, expected[1])
+    assert np.array_equal(prediction.mask, predicted.mask)
+    assert np.array_equal(prediction.raw, predicted.raw)
+    assert 0 < predicted.raw.mean() < 1
+    shared = shared and (mode, fusion) != ("fused", "vote")
+    windows_of_a_prediction = len(segmenter.grid.corners(image.shape, segmenter.window))
+    assert apart.forward_windows - cost.forward_windows == (windows_of_a_prediction if shared else 0)
+    assert apart.gradient_windows == cost.gradient_windows
+
+
+def test_nothing_outside_the_box_is_computed_by_the_fine_stage(cascade, image) -> None:
+    label = (image >= 120).astype(np.uint8)
+    box = cascade.predict(image).box
+    inside = len(cascade.fine.grid.corners(tuple(part.stop - part.start for part in box), cascade.fine.window))
+    coarse = len(cascade.coarse.grid.corners(image.shape, cascade.coarse.window))
+    for target, gradients in (("coarse", coarse), ("fine", inside), ("c2f", coarse + inside)):
+        for mode in ("window_mean", "fused"):
+            with counting() as cost:
+                cascade.loss_gradient(image, label, "ce", mode, target=target)
+            assert cost.gradient_windows == gradients, (target, mode)
+    with counting() as cost:
+        cascade.predict(image)
+    assert cost.forward_windows == coarse + inside
+    # What lies outside the box cannot matter to the fine stage, by its windows or by statistics.
+    elsewhere = image.copy()
+    elsewhere[15:, 12:, :2] = 130
+    assert cascade.predict(elsewhere).box == box
+    here, there = (cascade.loss_gradient(one, label, "ce", "fused", target="fine")[1] for one in (image, elsewhere))
+    assert np.array_equal(here, there)

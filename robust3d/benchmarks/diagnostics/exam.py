@@ -20,6 +20,7 @@ from robust3d.foundation.errors import InputError
 from robust3d.metrics.counts import foreground_dsc
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.prediction import Prediction
+from robust3d.segment.recall import predict_clean
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.labels import IGNORE
 from robust3d.volume.volume import Volume
@@ -129,7 +130,7 @@ class Exam:
     @cached_property
     def prediction(self) -> Prediction:
         """Prediction of the volume as it is."""
-        return self.pipeline.predict(self.volume.image)
+        return predict_clean(self.pipeline, self.volume.image)
 
     @property
     def clean(self) -> Outcome:

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much one window keeps in memory until its backward pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from robust3d.segment.grid import Shape
+from robust3d.segment.network import Predictor, device_of, evaluating, window_logits
+
+_UNSEEN = 64
+"""Activations of a callable that cannot be looked into, in multiples of its input."""
+
+
+def kept_bytes(network: Predictor, window: Shape) -> int:
+    """Return the bytes that the forward pass of one window keeps for the backward pass, parameters not counted.
+
+    Counted on the window itself, by autograd's own account; the same on every device. A network without a gradient,
+    or one that is no module, is taken to keep 64 times its input.
+    """
+    windows = torch.zeros((1, *window), device=device_of(network))
+    least = _UNSEEN * windows.nbytes
+    if not isinstance(network, nn.Module):
+        return least
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    try:
+        with evaluating(network), torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+            # Held to the end, so that no storage takes the place of an earlier one.
+            logits = window_logits(network, windows.requires_grad_(True), dtype=windows.dtype)
+    except RuntimeError:
+        # For example a module that leaves torch: it predicts, but has no gradient.
+        return least
+    return max(sum(kept.values()), logits.nbytes)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The label of a volume as gradients need it: checked, and beside the volume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robust3d.foundation.errors import InputError
+from robust3d.volume.labels import IGNORE
+
+
+def label_beside(raw: Tensor, label: NDArray[Any] | Tensor, classes: int) -> Tensor:
+    """Return a label on the device of a volume, in 8 bits if it comes in them, else in 64.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or it holds classes that the network does not have.
+    """
+    given = label if isinstance(label, Tensor) else torch.from_numpy(np.ascontiguousarray(label))
+    truth = given.to(raw.device)
+    if truth.dtype != torch.uint8:
+        truth = truth.long()
+    if truth.shape != raw.shape:
+        raise InputError(f"image has shape {tuple(raw.shape)} and label {tuple(truth.shape)}; they must be equal")
+    counted = truth[truth != IGNORE]
+    if len(counted) and (int(counted.max()) >= classes or int(counted.min()) < 0):
+        raise InputError(
+            f"label holds classes {int(counted.min())} to {int(counted.max())}, the network has 0 to {classes - 1}"
+        )
+    return truth

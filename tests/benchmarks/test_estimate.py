@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Estimates: what a rehearsal says an attack asks for, and windows, against those that a real run counts."""
+
+import numpy as np
+import pytest
+
+from robust3d.attacks.cards import load_attack
+from robust3d.benchmarks.cell import Cell
+from robust3d.benchmarks.estimate import estimate
+from robust3d.benchmarks.rehearsal import PREDICT, rehearse
+from robust3d.benchmarks.run import Benchmark
+from robust3d.benchmarks.store import Store
+from robust3d.data.phantoms import PhantomDataset
+from robust3d.foundation.collections import Collections
+from robust3d.foundation.errors import InputError
+from robust3d.report.estimate import estimate_line, estimate_table
+from robust3d.threat.model import ThreatModel
+from robust3d.zoo.load import check_model, load_model
+
+THREAT = ThreatModel(epsilon=10.2, unit="HU", valid=(-100, 240))
+CASES = PhantomDataset("test", 2, (40, 36, 32), (6.0, 6.0, 8.0))
+
+
+@pytest.fixture(scope="module")
+def collections(tiny_zoo) -> Collections:
+    return Collections.open([tiny_zoo])
+
+
+@pytest.fixture(scope="module")
+def pipeline(collections):
+    return load_model("tiny", device="cpu", collections=collections)
+
+
+@pytest.mark.parametrize("name", ["random-sign", "fgsm", "ifgsm", "pgd", "mifgsm", "segpgd", "shift", "vafa"])
+def test_a_rehearsal_asks_for_what_the_attack_asks_for(name, pipeline) -> None:
+    attack = load_attack(name)
+    asked = rehearse(attack, THREAT, classes=2, stages=2)
+    done = attack(pipeline, CASES.load("test_0000"), THREAT, 0)
+    assert sum(times for request, times in asked.items() if request != PREDICT) == done.gradients
+    assert asked[PREDICT] == done.queries
+
+
+def test_attacks_that_may_end_early_are_rehearsed_to_the_end() -> None:
+    square = load_attack("square")
+    assert rehearse(square, THREAT, classes=2, stages=2)[PREDICT] == square.queries
+    minimal = load_attack("minimal-dag")
+    trials = 1 + minimal.halvings
+    asked = rehearse(minimal, THREAT, classes=2, stages=2)
+    assert sum(asked.values()) - asked[PREDICT] == trials * minimal.inner.steps
+
+
+def benchmark(collections, pipeline, attacks, loads: list[str] | None = None, **options) -> Benchmark:
+    def load(name: str):
+        if loads is not None:
+            loads.append(name)
+        return pipeline
+
+    return Benchmark("b", ["tiny"], [load_attack(name) for name in attacks], CASES, THREAT, 0, load, **options)
+
+
+def test_windows_are_those_that_are_then_computed(collections, pipeline, tmp_path) -> None:
+    expected = estimate(benchmark(collections, pipeline, ["random-sign", "fgsm"]), Store(tmp_path))
+    volume = CASES.load("test_0000")
+    for row in expected.rows:
+        attack = None if row.attack == "clean" else load_attack(row.attack)
+        record = Cell("b", "tiny", "test_0000", attack, THREAT, 0).measure(pipeline, volume)
+        coarse = len(pipeline.coarse.grid.corners(volume.shape, pipeline.coarse.window))
+        # The fine stage's box is that of the prediction here and that of the label in the estimate.
+        label = np.argwhere(volume.label > 0)
+        fine = pipeline.fine
+        box = tuple(int(edge) for edge in label.max(0) - label.min(0) + 1 + 4)
+        inside = len(fine.grid.corners(tuple(map(max, box, fine.window)), fine.window))
+        assert row.windows == row.cells * (coarse + inside + record["gradient_windows"])
+        assert row.seconds > 0
+    assert [row.cells for row in expected.rows] == [2, 2, 2]
+    assert "6 cells to measure (0 from before)" in estimate_line(expected)
+    assert estimate_table(expected, "title").row_count == 3
+
+
+def test_finished_cells_are_left_out(collections, pipeline, tmp_path) -> None:
+    store = Store(tmp_path)
+    work = benchmark(collections, pipeline, ["random-sign"])
+    cell = Cell("b", "tiny", "test_0001", None, THREAT, 0)
+    volume = CASES.load("test_0001")
+    record = cell.measure(pipeline, volume)
+    store.put(record["cell"], record)
+    expected = estimate(work, store)
+    assert expected.finished == 1
+    assert {row.attack: row.cells for row in expected.rows} == {"clean": 1, "random-sign": 2}
+    work.run(store, lambda cell, record, stored: None)
+    done = estimate(work, store)
+    assert (done.rows, done.finished, done.seconds, done.memory) == ((), 4, 0, 0)
+
+
+def test_a_run_loads_each_model_once(collections, pipeline, tmp_path) -> None:
+    loads: list[str] = []
+    checked: list[str] = []
+
+    def classes(name: str) -> int:
+        checked.append(name)
+        return check_model(name, collections)
+
+    work = benchmark(collections, pipeline, ["random-sign"], loads, classes=classes)
+    work.run(Store(tmp_path), lambda cell, record, stored: None)
+    assert (checked, loads) == (["tiny"], ["tiny"])
+
+
+def test_a_model_is_checked_without_being_loaded(tiny_zoo, collections, tmp_path) -> None:
+    assert check_model("tiny", collections) == check_model("tiny/fine", collections) == 2
+    folder = tmp_path / "zoo" / "tiny"
+    folder.mkdir(parents=True)
+    for file in (tiny_zoo / "zoo" / "tiny").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "fine.safetensors").write_bytes(b"other")
+    with pytest.raises(InputError, match="SHA-256"):
+        check_model("tiny", Collections.open([tmp_path]))
+    (folder / "fine.safetensors").unlink()
+    with pytest.raises(InputError, match="does not exist"):
+        check_model("tiny", Collections.open([tmp_path]))
