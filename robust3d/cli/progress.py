@@ -14,9 +14,9 @@ _PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
 
 
-def progress_bar(unit: str) -> Progress:
-    """Return a bar with counts, elapsed time and ETA; shows nothing where there is no terminal."""
-    console = Console(stderr=True)
+def progress_bar(unit: str, *, quiet: bool = False) -> Progress:
+    """Return a bar with counts, elapsed time and ETA; no bar where there is no terminal, and nothing if ``quiet``."""
+    console = Console(stderr=True, quiet=quiet)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -26,7 +26,7 @@ def progress_bar(unit: str) -> Progress:
         TextColumn("ETA"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=quiet or not console.is_terminal,
     )
 
 
