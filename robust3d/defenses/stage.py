@@ -106,7 +106,7 @@ class StageTrainer:
                 checkpoint, self.network, self.optimizer, self.progress, average=self._averaged
             )
         self.saved = self.progress.iteration
-        processes.agree("start (hash of weights and cases, steps done)", (inputs, self.saved))
+        processes.agree("start (hash of weights and cases, steps done)", (inputs[:16], self.saved))
 
     @property
     def finished(self) -> bool:

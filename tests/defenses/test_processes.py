@@ -24,14 +24,14 @@ from tests.defenses.two_processes import train
 
 SCENARIOS: dict[str, dict[str, object]] = {
     "natural": {},
-    "accumulated": {"accumulate": 2, "optimizer": "adamw", "learning_rate": 1e-3, "average": 0.9},
+    "accumulated": {"accumulate": 2, "average": 0.9},
     "pgd": {"adversary": adversary_section("pgd", warmup=0)},
     "free": {"adversary": adversary_section("free", replays=2)},
     "noise": {"adversary": adversary_section("noise")},
 }
 pytestmark = pytest.mark.timeout(1200)
 
-TOLERANCE = {"natural": 1e-4, "accumulated": 1e-4, "noise": 1e-4}
+TOLERANCE = {"natural": 1e-5, "accumulated": 1e-5, "noise": 1e-5}
 """Of the change of the weights; a sign attack turns a gradient within rounding of 0 either way."""
 
 
@@ -61,7 +61,7 @@ def runs(tmp_path_factory):
     ]
     path = root / "jobs.json"
     path.write_text(json.dumps(jobs))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run([*launcher, "-m", "tests.defenses.two_processes", path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr, done.stderr
@@ -97,7 +97,7 @@ def test_a_run_stopped_by_one_process_resumes_in_as_many_bit_by_bit(runs) -> Non
 @pytest.mark.parametrize("name", ["one-then-two", "two-then-one"])
 def test_a_run_goes_on_in_another_number_of_processes(runs, name) -> None:
     root, _ = runs
-    assert relative_change(root, "one-natural", name) < 1e-4
+    assert relative_change(root, "one-natural", name) < 1e-5
 
 
 def test_what_one_process_cannot_do_all_refuse(runs) -> None:
