@@ -126,7 +126,7 @@ class VAFA(GradientAttack):
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a threat model without a valid range, and a loss that the classes do not allow."""
         super().check(classes, threat)
-        _range_of(self.name, threat)
+        valid_range(self.name, threat)
 
     def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
         """Attack one labelled case; nothing is random.
@@ -144,7 +144,7 @@ class VAFA(GradientAttack):
         self.check(pipeline.classes, threat)
         attempt = Attempt(pipeline, volume, threat, seed, bounded=False)
         search = Search(attempt, self)
-        codec = Codec(threat.origin(attempt.clean), _range_of(self.name, threat), self.block)
+        codec = Codec(threat.origin(attempt.clean), valid_range(self.name, threat), self.block)
         table = chosen = torch.full((self.block,) * 3, self.q_start, device=attempt.clean.device)
         decoded = codec.decode(table)
         candidate = keep_range(threat, decoded, attempt.clean)
@@ -165,7 +165,14 @@ class VAFA(GradientAttack):
         return search.result(candidate, {"mean_table": float(chosen.mean())})
 
 
-def _range_of(name: str, threat: ThreatModel) -> tuple[float, float]:
+def valid_range(name: str, threat: ThreatModel) -> tuple[float, float]:
+    """Return the valid range of a threat model, which the attack ``name`` needs.
+
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
     if threat.valid is None:
         raise InputError(
             f"attack {name} maps the valid range to 0 to 255 and the threat model has none; give it a valid range"

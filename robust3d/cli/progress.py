@@ -22,9 +22,9 @@ _LONG = 60.0
 """Seconds from which on a run is announced with its estimate."""
 
 
-def progress_bar(unit: str) -> Progress:
-    """Return a bar with counts, elapsed time and ETA; shows nothing where there is no terminal."""
-    console = Console(stderr=True)
+def progress_bar(unit: str, *, quiet: bool = False) -> Progress:
+    """Return a bar with counts, elapsed time and ETA; no bar where there is no terminal, and nothing if ``quiet``."""
+    console = Console(stderr=True, quiet=quiet)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -34,7 +34,7 @@ def progress_bar(unit: str) -> Progress:
         TextColumn("ETA"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=quiet or not console.is_terminal,
     )
 
 

@@ -7,11 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor
 
 from robust3d.defenses.batch import Batch
+from robust3d.defenses.draws import Draws
 from robust3d.defenses.learner import Learner
 from robust3d.foundation.cards import Card
 from robust3d.foundation.errors import nearest
@@ -32,15 +32,15 @@ class Step:
         Ball and valid range at the strength in force.
     strength : float
         Fraction of epsilon in force, above 0 and at most 1.
-    generator : torch.Generator
-        CPU generator of this iteration's draws.
+    draws : Draws
+        Random numbers of this iteration.
     """
 
     learner: Learner
     batch: Batch
     threat: ThreatModel
     strength: float
-    generator: torch.Generator
+    draws: Draws
 
 
 class Adversary(Card, ABC):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from robust3d.defenses.batch import Batch
+from robust3d.defenses.draws import Draws
 from robust3d.threat.model import ThreatModel
 
 StepLoss = Callable[[Tensor, float], Tensor]
@@ -60,14 +61,14 @@ def ascend(
     return candidate
 
 
-def uniform_start(batch: Batch, threat: ThreatModel, generator: torch.Generator) -> Tensor:
-    """Return windows drawn uniformly from the ball, by a CPU generator so that every device starts alike."""
-    return threat.project(batch.image + threat.noise(batch.image, generator), batch.image)
+def uniform_start(batch: Batch, threat: ThreatModel, draws: Draws) -> Tensor:
+    """Return windows drawn uniformly from the ball."""
+    return threat.project(batch.image + draws.ball(threat, batch.image), batch.image)
 
 
 def perturb(
-    network: nn.Module, batch: Batch, threat: ThreatModel, *, steps: int, step_size: float, generator: torch.Generator
+    network: nn.Module, batch: Batch, threat: ThreatModel, *, steps: int, step_size: float, draws: Draws
 ) -> Tensor:
     """Return adversarial windows of PGD: uniform start, then :func:`ascend` of the cross entropy."""
-    start = uniform_start(batch, threat, generator)
+    start = uniform_start(batch, threat, draws)
     return ascend(network, batch, threat, start, steps=steps, step_size=step_size)

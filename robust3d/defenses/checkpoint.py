@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -40,6 +41,8 @@ class Progress:
         Steps done when it was reached.
     history : list of dict
         One entry a validation.
+    settings : dict
+        The stage's settings, of which ``recipe`` is the hash; empty in checkpoints of early versions.
     """
 
     recipe: str
@@ -48,6 +51,7 @@ class Progress:
     best_dsc: float = -1.0
     best_iteration: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -103,8 +107,8 @@ def load_checkpoint(
         raise InputError(f"checkpoint {path} cannot be read: {error}; delete it to start anew") from error
     if progress.recipe != fresh.recipe:
         raise InputError(
-            f"checkpoint {path} was written with settings {progress.recipe[:12]}..., the card has "
-            f"{fresh.recipe[:12]}...; give another --out, or the card it was started with"
+            f"checkpoint {path} was written with other settings: {_differences(progress, fresh)}; give another --out, "
+            "or the card it was started with"
         )
     if progress.inputs != fresh.inputs:
         raise InputError(
@@ -126,3 +130,28 @@ def load_checkpoint(
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+_SHOWN = 4
+"""Settings that a message names; the others are counted."""
+
+
+def _differences(written: Progress, fresh: Progress) -> str:
+    """Return the keys in which two settings differ, each with both values."""
+    before, now = _flat(written.settings), _flat(fresh.settings)
+    stage = fresh.settings.get("stage", "stage")
+    keys = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    if not written.settings or not keys:
+        return f"hash {written.recipe[:12]}..., the card has {fresh.recipe[:12]}..."
+    shown = [
+        f"{key.replace('settings.', f'{stage}.', 1)} = {before.get(key, 'not set')}, now {now.get(key, 'not set')}"
+        for key in keys[:_SHOWN]
+    ]
+    return "; ".join(shown) + (f"; and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

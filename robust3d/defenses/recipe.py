@@ -7,12 +7,14 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from robust3d.defenses.algorithms.adaptive import Adaptive
 from robust3d.defenses.algorithms.fast import Fast
 from robust3d.defenses.algorithms.free import Free
 from robust3d.defenses.algorithms.noise import Noise
 from robust3d.defenses.algorithms.pgd import Pgd
 from robust3d.defenses.algorithms.segpgd import SegPgd
 from robust3d.defenses.algorithms.trades import Trades
+from robust3d.defenses.algorithms.vaft import Vaft
 from robust3d.foundation.cards import Card, Reference
 from robust3d.networks.card import NetworkCard
 from robust3d.networks.registry import TrainingLoss, count_auxiliary_heads
@@ -53,7 +55,7 @@ class IntensitySettings(Card):
     high: float
 
 
-AnyAdversary = Pgd | Trades | Fast | Free | SegPgd | Noise
+AnyAdversary = Pgd | Trades | Fast | Free | SegPgd | Adaptive | Vaft | Noise
 """Chosen by the key ``algorithm``."""
 
 
@@ -72,6 +74,8 @@ class StageSettings(Card):
     """Probability that a window is rotated by multiples of 90 degrees and flipped along the three axes."""
     start: str = "random"
     """``random``, ``coarse`` (this run's coarse stage) or ``MODEL/STAGE`` of the zoo."""
+    start_layers: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Layers, by the beginning of their names, that are taken from ``start``; all by default. The others are random."""
     learning_rate: PositiveFloat
     optimizer: Literal["sgd", "adamw"] | None = None
     """By default SGD."""
@@ -161,6 +165,8 @@ class Recipe(Card):
                     f"{name}.centred = {stage.centred:g} has no effect with sampling 'foreground'; leave it out or "
                     "choose 'anywhere'"
                 )
+            if stage.start_layers is not None and stage.start == "random":
+                raise ValueError(f"{name}.start_layers has no effect with start 'random'; leave it out")
             _check_optimisation(name, stage)
             weights = len(stage.auxiliary_weights)
             given = "auxiliary_weights" in stage.model_fields_set

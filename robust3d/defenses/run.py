@@ -8,22 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robust3d.data.dataset import Dataset
 from robust3d.data.phantoms import PhantomDataset
 from robust3d.defenses.checkpoint import Progress
+from robust3d.defenses.processes import Processes
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.stage import Report, StageTrainer
-from robust3d.foundation.digest import digest_json, mix_seed
-from robust3d.foundation.errors import InputError
+from robust3d.defenses.synchronised import synchronise_batch_norm
+from robust3d.foundation.digest import digest_file, digest_json, mix_seed
+from robust3d.foundation.errors import InputError, nearest
 from robust3d.foundation.files import make_folder
 from robust3d.networks.registry import build_network
 from robust3d.networks.weights import load_weights, save_weights
 from robust3d.segment.intensity import Intensity
 from robust3d.segment.network import check_stride, digest_network
 from robust3d.volume.volume import Volume
+
+_ALONE = Processes()
 
 FindWeights = Callable[[str, str], Path]
 """Gives the weight file of a zoo model and stage; how models are found is the business of a floor above."""
@@ -66,6 +70,8 @@ class Training:
         Resolves ``MODEL/STAGE`` of a stage's ``start``.
     device : torch.device
         Where to train.
+    processes : Processes
+        Those that train together, with the same cases and output folder; this one alone by default.
     """
 
     def __init__(
@@ -77,12 +83,14 @@ class Training:
         *,
         find_weights: FindWeights,
         device: torch.device,
+        processes: Processes = _ALONE,
     ) -> None:
         self.recipe = recipe
         self.out = make_folder(out)
         self.cases = (training, validation)
         self.find_weights = find_weights
         self.device = device
+        self.processes = processes
         self.intensity = Intensity(recipe.intensity.low, recipe.intensity.high)
         for case in (*training, *validation):
             highest = int(case.known_label().max())
@@ -92,15 +100,29 @@ class Training:
                     f"{recipe.network.classes - 1}; raise classes in its section network"
                 )
 
+    def checkpoint(self, name: str) -> Path:
+        """Return the file that a stage resumes from."""
+        return self.out / f"{name}.checkpoint.safetensors"
+
     def trainer(self, name: str) -> StageTrainer:
         """Return the trainer of a stage, resumed from its checkpoint if there is one."""
         stage = self.recipe.stages[name]
-        samplers = [WindowSampler(cases, stage, self.intensity) for cases in self.cases]
-        checkpoint = self.out / f"{name}.checkpoint.safetensors"
+        training, validation = (WindowSampler(cases, stage, self.intensity) for cases in self.cases)
         network = self._network(name)
         check_stride(network, (stage.window,))
         inputs = digest_json([digest_network(network), *(case.sha256 for cases in self.cases for case in cases)])
-        return StageTrainer(network, self.recipe, name, samplers[0], samplers[1], checkpoint, inputs=inputs)
+        if self.processes.count > 1:
+            network = synchronise_batch_norm(network, self.device)
+        return StageTrainer(
+            network,
+            self.recipe,
+            name,
+            training,
+            validation,
+            self.checkpoint(name),
+            inputs=inputs,
+            processes=self.processes,
+        )
 
     def run_stage(self, name: str, report: Report, *, stop: Callable[[], bool] = lambda: False) -> TrainedStage | None:
         """Train one stage and write its best weights; ``None`` if it was stopped before its end."""
@@ -110,20 +132,34 @@ class Training:
             return None
         trainer.network.load_state_dict(trainer.best)
         path = self.out / f"{name}.safetensors"
-        return TrainedStage(name, path, save_weights(trainer.network, path), trainer.progress)
+        self.processes.once(lambda: save_weights(trainer.network, path))
+        return TrainedStage(name, path, digest_file(path), trainer.progress)
 
     def _network(self, name: str) -> nn.Module:
         torch.manual_seed(mix_seed(self.recipe.seed, *name.encode()))
         network = build_network(self.recipe.network.name, **self.recipe.network.build_options())
-        start = self.recipe.stages[name].start
+        stage = self.recipe.stages[name]
+        start = stage.start
+        fresh = {key: tensor.clone() for key, tensor in network.state_dict().items()}
         if start == "coarse":
             load_weights(network, self.out / "coarse.safetensors")
         elif start != "random":
-            model, _, stage = start.rpartition("/")
+            model, _, source = start.rpartition("/")
             if not model:
                 raise InputError(f"start {start!r} of stage {name} is not 'random', 'coarse' or 'MODEL/STAGE'")
-            load_weights(network, self.find_weights(model, stage))
+            load_weights(network, self.find_weights(model, source))
+        if stage.start_layers is not None:
+            network.load_state_dict(_outside(fresh, stage.start_layers, network), strict=False)
         return network.to(self.device)
+
+
+def _outside(state: dict[str, Tensor], layers: Sequence[str], network: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a state that belong to none of the named layers."""
+    for layer in layers:
+        if not any(name.startswith(f"{layer}.") for name in state):
+            known = [name for name, _ in network.named_children()]
+            raise InputError(f"start_layers: the network has no layer {layer!r}; {nearest(layer, known)}")
+    return {name: tensor for name, tensor in state.items() if not name.startswith(tuple(f"{one}." for one in layers))}
 
 
 def recipe_datasets(recipe: Recipe) -> tuple[Dataset, Dataset]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,8 @@ class WindowSampler:
         self.stage = stage
         self.cases = [_prepare(case, intensity, stage.window) for case in cases]
 
-    def draw(self, size: int, *key: int, augment: bool = True) -> Batch:
-        """Return ``size`` windows; equal keys give equal windows.
+    def draw(self, size: int, *key: int, augment: bool = True, only: Collection[int] | None = None) -> Batch:
+        """Return ``size`` windows, or some of them; equal keys give equal windows.
 
         Parameters
         ----------
@@ -54,16 +54,20 @@ class WindowSampler:
             Seed and iteration.
         augment : bool
             Whether the stage's augmentation applies.
+        only : collection of int, optional
+            Numbers of the windows to return; the others are drawn, but not cut out.
         """
         random = np.random.default_rng(list(key))
         images, labels, offsets, scales = [], [], [], []
-        for _ in range(size):
+        for number in range(size):
             case = self.cases[random.integers(len(self.cases))]
             corner = self._corner(case, random)
             place = tuple(slice(start, start + self.stage.window) for start in corner)
             image, label = case.image[place], case.label[place]
             if augment and random.random() < self.stage.augmentation:
                 image, label = _turn(image, label, random)
+            if only is not None and number not in only:
+                continue
             images.append(np.ascontiguousarray(image))
             labels.append(np.ascontiguousarray(label))
             offsets.append(case.offset)

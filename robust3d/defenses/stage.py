@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from robust3d.defenses.adversary import Step
 from robust3d.defenses.batch import Batch
 from robust3d.defenses.checkpoint import Progress, load_checkpoint, save_checkpoint
+from robust3d.defenses.draws import Draws
 from robust3d.defenses.learner import Learner
 from robust3d.defenses.monitor import find_warnings
 from robust3d.defenses.optimisation import Average, build_optimizer, learning_rate
+from robust3d.defenses.processes import Processes
 from robust3d.defenses.recipe import Recipe, StageSettings
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.validation import Validation, validate
@@ -25,18 +28,25 @@ from robust3d.foundation.errors import InputError
 from robust3d.networks.folding import channels_last, inference_copy
 from robust3d.networks.registry import training_loss
 
+_ALONE = Processes()
+
 Report = Callable[[int, float, Validation | None], None]
 """Called after every step with the steps done, the loss, and the validation if there was one."""
 
 
-def stage_digest(recipe: Recipe, name: str) -> str:
-    """Return the SHA-256 of all settings that decide the weights of one stage."""
+def stage_settings(recipe: Recipe, name: str) -> dict[str, Any]:
+    """Return all settings that decide the weights of one stage, JSON-ready."""
     settings = recipe.model_dump(mode="json", exclude={"recipe", "reference", "deploy", "coarse", "fine", "network"})
     # Keys that are left out say nothing: a loss that was not chosen follows from the network.
     stage = recipe.stages[name].model_dump(mode="json", exclude_none=True)
     if recipe.adversary is not None:
         settings["adversary"] = recipe.adversary.model_dump(mode="json", exclude_none=True)
-    return digest_json(settings | {"network": recipe.network.settings(), "stage": name, "settings": stage})
+    return settings | {"network": recipe.network.settings(), "stage": name, "settings": stage}
+
+
+def stage_digest(recipe: Recipe, name: str) -> str:
+    """Return the SHA-256 of the settings of one stage."""
+    return digest_json(stage_settings(recipe, name))
 
 
 class StageTrainer:
@@ -56,6 +66,9 @@ class StageTrainer:
         File that the run resumes from and saves to.
     inputs : str
         SHA-256 of the starting weights and cases; a checkpoint of others is refused.
+    processes : Processes
+        Those that train together; each takes its share of every batch, and the first one saves. Their number decides
+        nothing, and a run may go on in another.
     """
 
     def __init__(
@@ -68,10 +81,13 @@ class StageTrainer:
         checkpoint: Path,
         *,
         inputs: str = "",
+        processes: Processes = _ALONE,
     ) -> None:
         self.recipe = recipe
         self.stage: StageSettings = recipe.stages[name]
         self.valid = (recipe.intensity.low, recipe.intensity.high)
+        self.processes = processes
+        self.windows = processes.windows(self.stage.batch, self.stage.accumulate or 1)
         self.network = channels_last(network)
         self.device = next(network.parameters()).device
         loss = self.stage.loss or training_loss(recipe.network.name)
@@ -82,12 +98,15 @@ class StageTrainer:
         self.optimizer = build_optimizer(network, self.stage)
         self.average = None if self.stage.average is None else Average(network, self.stage.average)
         self.best: dict[str, Tensor] = {}
-        self.progress = Progress(recipe=stage_digest(recipe, name), inputs=inputs)
+        settings = stage_settings(recipe, name)
+        self.progress = Progress(recipe=digest_json(settings), inputs=inputs, settings=settings)
         self.seeds = (recipe.seed, 0 if name == "coarse" else 1)
         if checkpoint.exists():
             self.best, self.progress = load_checkpoint(
                 checkpoint, self.network, self.optimizer, self.progress, average=self._averaged
             )
+        self.saved = self.progress.iteration
+        processes.agree("start (hash of weights and cases, steps done)", (inputs[:16], self.saved))
 
     @property
     def finished(self) -> bool:
@@ -102,7 +121,8 @@ class StageTrainer:
             done = self.progress.iteration
             due = done % self.stage.validate_every == 0 or self.finished
             report(done, loss, self._validate() if due else None)
-            stopping = stop()
+            # One process may hear of it before the others, and all must stop after the same step.
+            (stopping,) = self.processes.total([stop()])
             if done % self.stage.checkpoint_every == 0 or self.finished or stopping:
                 self._save()
             if stopping:
@@ -118,21 +138,29 @@ class StageTrainer:
         return None if self.average is None else self.average.network
 
     def _save(self) -> None:
+        try:
+            self.processes.once(self._write)
+        except InputError as error:
+            raise InputError(f"{error}; the last checkpoint is of step {self.saved}") from error
+        self.saved = self.progress.iteration
+
+    def _write(self) -> None:
         save_checkpoint(self.checkpoint, self.network, self.optimizer, self.best, self.progress, average=self._averaged)
 
     def _step(self, iteration: int) -> float:
-        batch = self.training.draw(self.stage.batch, *self.seeds, iteration).to(self.device)
+        batch = self.training.draw(self.stage.batch, *self.seeds, iteration, only=self.windows).to(self.device)
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.stage, iteration)
         generator = torch.Generator().manual_seed(mix_seed(*self.seeds, iteration))
-        parts = [self._objectives(part, iteration, generator) for part in batch.split(self.stage.accumulate or 1)]
+        draws = Draws(generator, self.processes.rank, self.processes.count)
+        parts = [self._objectives(part, iteration, draws) for part in batch.split(self.stage.accumulate or 1)]
         values = list(iter(lambda: self._update(parts, iteration), None))
         if self.average is not None:
             self.average.update(self.network, iteration)
         return sum(values) / len(values)
 
-    def _objectives(self, batch: Batch, iteration: int, generator: torch.Generator) -> Iterator[Tensor]:
+    def _objectives(self, batch: Batch, iteration: int, draws: Draws) -> Iterator[Tensor]:
         """Yield the scalars to minimise one after the other in this iteration."""
         adversary = self.recipe.adversary
         strength = adversary.strength(iteration, self.stage.iterations) if adversary is not None else 0.0
@@ -140,7 +168,7 @@ class StageTrainer:
             yield self.learner.supervised(batch, batch.image)[0]
             return
         threat = adversary.threat(self.valid, strength)
-        yield from adversary.objectives(Step(self.learner, batch, threat, strength, generator))
+        yield from adversary.objectives(Step(self.learner, batch, threat, strength, draws))
 
     def _update(self, parts: list[Iterator[Tensor]], iteration: int) -> float | None:
         """Update the weights by the mean of the next objective of each part; ``None`` if there is no next one."""
@@ -150,20 +178,22 @@ class StageTrainer:
             objective = next(part, None)
             if objective is None:
                 return None
-            values.append(float(objective.detach()))
+            (total,) = self.processes.total([float(objective.detach())])
+            values.append(total / self.processes.count)
             if not math.isfinite(values[-1]):
                 raise InputError(
                     f"the loss became {values[-1]} at step {iteration + 1}; lower the learning rate of the card and "
-                    f"start anew in another --out (last checkpoint: {self.checkpoint})"
+                    f"start anew in another --out (last checkpoint: step {self.saved} in {self.checkpoint})"
                 )
             (objective / len(parts)).backward()
+        self.processes.average_gradients(self.network)
         self.optimizer.step()
         return sum(values) / len(values)
 
     def _validate(self) -> Validation:
         with self.learner.autocast():
             network = inference_copy(self._judged)
-            result = validate(network, self.validation, self.recipe.adversary, self.valid, self.device)
+            result = validate(network, self.validation, self.recipe.adversary, self.valid, self.device, self.processes)
         self.progress.history.append(result.entry(self.progress.iteration))
         if result.score > self.progress.best_dsc:
             self.progress.best_dsc = result.score

@@ -11,11 +11,16 @@ from torch import Tensor, nn
 from robust3d.defenses.adversary import Adversary
 from robust3d.defenses.ascent import ascend, perturb
 from robust3d.defenses.batch import Batch
+from robust3d.defenses.draws import Draws
+from robust3d.defenses.processes import Processes
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.metrics.counts import Counts, count
 
 _KEY = 715_517
 """Draws of validation windows and starts; apart from the seeds of training."""
+
+
+_ALONE = Processes()
 
 
 @dataclass(frozen=True)
@@ -60,34 +65,37 @@ def validate(
     adversary: Adversary | None,
     valid: tuple[float, float],
     device: torch.device,
+    processes: Processes = _ALONE,
 ) -> Validation:
     """Validate a frozen eval-mode network on ``sampler.stage.validation_windows`` fixed windows.
 
     Every adversary is validated by PGD from a uniform start at its full epsilon, so that they compare; clean only where
-    that is 0. FGSM joins in for adversaries of single steps, which can overfit to them.
+    that is 0. FGSM joins in for adversaries of single steps, which can overfit to them. Processes share the windows and
+    all return the same.
     """
     attacker = adversary if adversary is not None and adversary.epsilon > 0 else None
     single = attacker is not None and attacker.single_step
     clean, robust, fgsm = (Counts(0, 0, 0, 0) for _ in range(3))
     size = sampler.stage.batch
-    for number in range(-(-sampler.stage.validation_windows // size)):
+    for number in range(processes.rank, -(-sampler.stage.validation_windows // size), processes.count):
         batch = sampler.draw(size, _KEY, number, augment=False).to(device)
         clean += _pooled(network, batch, batch.image)
         if attacker is not None:
-            generator = torch.Generator().manual_seed(_KEY + number)
+            draws = Draws(torch.Generator().manual_seed(_KEY + number))
             image = perturb(
                 network,
                 batch,
                 attacker.threat(valid),
                 steps=attacker.validation_steps,
                 step_size=attacker.validation_step_size,
-                generator=generator,
+                draws=draws,
             )
             robust += _pooled(network, batch, image)
             if single:
                 threat = attacker.threat(valid)
                 image = ascend(network, batch, threat, batch.image, steps=1, step_size=threat.epsilon)
                 fgsm += _pooled(network, batch, image)
+    clean, robust, fgsm = (_over_all(processes, counts) for counts in (clean, robust, fgsm))
     return Validation(
         clean_dsc=clean.dsc,
         robust_dsc=robust.dsc if attacker is not None else None,
@@ -102,3 +110,7 @@ def _pooled(network: nn.Module, batch: Batch, image: Tensor) -> Counts:
     predicted = network(batch.normalised(image)).argmax(dim=1)
     foreground = (predicted > 0).cpu().numpy()
     return count(foreground, (batch.label > 0).cpu().numpy())
+
+
+def _over_all(processes: Processes, counts: Counts) -> Counts:
+    return Counts(*map(int, processes.total([counts.tp, counts.fp, counts.fn, counts.tn])))

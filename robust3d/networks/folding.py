@@ -62,7 +62,11 @@ def _fold(module: nn.Module) -> None:
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         layers = list(module)
         for index, (layer, following) in enumerate(itertools.pairwise(layers)):
-            if _foldable(layer) and isinstance(following, nn.BatchNorm3d) and following.track_running_stats:
+            if (
+                _foldable(layer)
+                and isinstance(following, nn.BatchNorm3d | nn.SyncBatchNorm)
+                and following.track_running_stats
+            ):
                 transposed = isinstance(layer, nn.ConvTranspose3d)
                 module[index] = fuse_conv_bn_eval(layer, following, transpose=transposed)
                 module[index + 1] = nn.Identity()

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from robust3d.foundation.cards import Card, Reference
 from robust3d.networks.card import NetworkCard
@@ -35,7 +36,8 @@ class IntensityCard(Card):
 class StageCard(Card):
     """Weights of a stage and how it slides over a volume."""
 
-    weights: str = Field(pattern=r"^[A-Za-z0-9._-]+\.safetensors$")
+    weights: str = Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors$")
+    """File in the model's folder, or ``MODEL/FILE`` in that of another model beside it."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     window: int = Field(gt=0)
     grid: str
@@ -43,6 +45,10 @@ class StageCard(Card):
     weighting: Weighting = "constant"
     min_component: float = Field(default=0.0, ge=0, le=1)
     """Of the coarse stage; the filter of the fine stage is that of the section cascade."""
+
+    def weight_file(self, folder: Path) -> Path:
+        """Return the path of the weights of the model in ``folder``."""
+        return (folder.parent if "/" in self.weights else folder) / self.weights
 
     @field_validator("grid")
     @classmethod
@@ -58,6 +64,21 @@ class CascadeCard(Card):
     min_component: float = Field(default=0.0, ge=0, le=1)
     align: PositiveInt = 1
     """The box lies at multiples of so many voxels."""
+
+
+class SmoothingCard(Card):
+    """A Gaussian filter before the model; the intensity window truncates first."""
+
+    kind: Literal["smoothing"]
+    sigma: PositiveFloat
+    """Standard deviation in voxels."""
+
+
+class BitDepthCard(Card):
+    """Rounding to 2^bits levels of the intensity window before the model."""
+
+    kind: Literal["bit_depth"]
+    bits: int = Field(ge=1, le=16)
 
 
 class TrainingCard(Card):
@@ -96,6 +117,8 @@ class ModelCard(Card):
     coarse: StageCard
     fine: StageCard | None = None
     cascade: CascadeCard | None = None
+    transform: SmoothingCard | BitDepthCard | None = Field(default=None, discriminator="kind")
+    """Input transform of the whole model; attacks and their gradients pass through it."""
     training: TrainingCard
     results: ResultsCard | None = None
     reference: Reference

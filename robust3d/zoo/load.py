@@ -18,12 +18,14 @@ from robust3d.segment.grid import parse_grid
 from robust3d.segment.intensity import hu_window
 from robust3d.segment.precision import Precision
 from robust3d.segment.segmenter import Segmenter
-from robust3d.zoo.card import ModelCard, StageCard
+from robust3d.segment.transform import BitDepth, InputTransform, Smoothing
+from robust3d.segment.transformed import Transformed
+from robust3d.zoo.card import BitDepthCard, ModelCard, SmoothingCard, StageCard
 
 
 def load_model(
     name: str, *, device: str = "auto", precision: Precision = "exact", collections: Collections | None = None
-) -> Segmenter | CoarseToFine:
+) -> Segmenter | CoarseToFine | Transformed:
     """Return a model of the zoo, ready to predict and to attack.
 
     Parameters
@@ -48,16 +50,8 @@ def load_model(
     path = (collections or Collections.open()).find("zoo", model)
     card = read_card(path, ModelCard)
     place = find_device(device)
-    if stage:
-        return _segmenter(card, _stage(card, stage, name), path.parent, place, precision)
-    coarse = _segmenter(card, card.coarse, path.parent, place, precision)
-    if card.fine is None or card.cascade is None:
-        return coarse
-    fine = _segmenter(card, card.fine, path.parent, place, precision)
-    cascade = card.cascade
-    return CoarseToFine(
-        coarse=coarse, fine=fine, margin=cascade.margin, min_component=cascade.min_component, align=cascade.align
-    )
+    pipeline = _pipeline(card, stage, name, path.parent, place, precision)
+    return pipeline if card.transform is None else Transformed(pipeline, _transform(card, card.transform))
 
 
 def check_model(name: str, collections: Collections) -> int:
@@ -72,14 +66,14 @@ def check_model(name: str, collections: Collections) -> int:
     path = collections.find("zoo", model)
     card = read_card(path, ModelCard)
     for one in [_stage(card, stage, name)] if stage else card.stages.values():
-        check_weights(path.parent / one.weights, one.sha256)
+        check_weights(one.weight_file(path.parent), one.sha256)
     return card.network.classes
 
 
 def weight_file(model: str, stage: str, collections: Collections) -> Path:
     """Return the weight file of one stage of a model, for training that starts from it."""
     path = collections.find("zoo", model)
-    return path.parent / _stage(read_card(path, ModelCard), stage, f"{model}/{stage}").weights
+    return _stage(read_card(path, ModelCard), stage, f"{model}/{stage}").weight_file(path.parent)
 
 
 def find_device(name: str) -> torch.device:
@@ -127,11 +121,30 @@ def _stage(card: ModelCard, stage: str, name: str) -> StageCard:
     return found
 
 
+def _pipeline(
+    card: ModelCard, stage: str, name: str, folder: Path, device: torch.device, precision: Precision
+) -> Segmenter | CoarseToFine:
+    """Return the stage, or the whole model without its input transform."""
+    coarse = _segmenter(card, _stage(card, stage, name) if stage else card.coarse, folder, device, precision)
+    if stage or card.fine is None or card.cascade is None:
+        return coarse
+    fine = _segmenter(card, card.fine, folder, device, precision)
+    cascade = card.cascade
+    return CoarseToFine(
+        coarse=coarse, fine=fine, margin=cascade.margin, min_component=cascade.min_component, align=cascade.align
+    )
+
+
+def _transform(card: ModelCard, transform: SmoothingCard | BitDepthCard) -> InputTransform:
+    window = card.intensity.low, card.intensity.high
+    return Smoothing(transform.sigma, *window) if transform.kind == "smoothing" else BitDepth(transform.bits, *window)
+
+
 def _segmenter(
     card: ModelCard, stage: StageCard, folder: Path, device: torch.device, precision: Precision
 ) -> Segmenter:
     network = build_deployed(card.network.name, **card.network.build_options())
-    load_weights(network, folder / stage.weights, sha256=stage.sha256)
+    load_weights(network, stage.weight_file(folder), sha256=stage.sha256)
     return Segmenter.from_network(
         channels_last(inference_copy(network).to(device)),
         window=stage.window,

@@ -27,7 +27,7 @@ def stored_bytes(card: ModelCard, folder: Path) -> int:
     InputError
         If one is missing.
     """
-    files = [folder / stage.weights for stage in card.stages.values()]
+    files = [stage.weight_file(folder) for stage in card.stages.values()]
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise InputError(f"weights {missing[0]} are missing")

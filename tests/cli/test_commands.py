@@ -2,20 +2,24 @@
 """attack, predict, data and train from the command line, checked on what they wrote."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 import tomllib
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch import nn
 
 import robust3d as r3
 from robust3d.cli.app import main
+from robust3d.defenses.stage import StageTrainer
 from robust3d.foundation.collections import Collections
 
 
@@ -186,6 +190,38 @@ def test_a_trained_model_can_be_loaded_and_started_from(call, tmp_path, monkeypa
             for path in (tmp_path / "first" / "model", tmp_path / "zoo" / "mine")
         )
         assert all(np.array_equal(again[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_training_after_the_step_and_says_where_it_stands(tmp_path, monkeypatch, capsys, number) -> None:
+    (tmp_path / "short.toml").write_text(RECIPE)
+    monkeypatch.chdir(tmp_path)
+    step = StageTrainer._step
+
+    def interrupted(trainer: StageTrainer, iteration: int) -> float:
+        if iteration == 2:
+            os.kill(os.getpid(), number)
+        return step(trainer, iteration)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StageTrainer, "_step", interrupted)
+        patch.setattr(sys, "argv", ["robust3d", "train", "short.toml", "--out", "ended"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 130
+    path = Path("ended") / "coarse.checkpoint.safetensors"
+    assert f"stopped; checkpoint of step 3 in {path}" in capsys.readouterr().out
+    with safe_open(path, framework="pt") as content:
+        assert json.loads(content.metadata()["progress"])["iteration"] == 3
+
+
+def test_the_first_steps_are_recorded(call, tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "short.toml").write_text(RECIPE)
+    monkeypatch.chdir(tmp_path)
+    call("train", "short.toml", "--out", "record", "--steps", "2")
+    record = json.loads(Path("record/reproduction.json").read_text())
+    assert f"weights after step 2: SHA-256 {record['weights_sha256']}" in capsys.readouterr().out
+    assert not Path("record/model").exists()
 
 
 def test_training_killed_in_the_middle_ends_with_the_same_weights(tmp_path) -> None:

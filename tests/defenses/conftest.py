@@ -9,9 +9,8 @@ from robust3d.foundation.cards import check_card
 from robust3d.volume.volume import Volume
 
 
-@pytest.fixture
-def cases() -> list[Volume]:
-    """Three volumes with a bright ball on a noisy ground."""
+def ball_cases() -> list[Volume]:
+    """Return three volumes with a bright ball on a noisy ground."""
     made = []
     for number in range(3):
         random = np.random.default_rng(number)
@@ -25,6 +24,12 @@ def cases() -> list[Volume]:
     return made
 
 
+@pytest.fixture
+def cases() -> list[Volume]:
+    """Three volumes with a bright ball on a noisy ground."""
+    return ball_cases()
+
+
 MakeRecipe = Callable[..., Recipe]
 
 BALL = {"epsilon": 10.2, "unit": "HU", "warmup": 0.3}
@@ -35,9 +40,14 @@ ADVERSARIES: dict[str, dict[str, object]] = {
     "fast": BALL,
     "free": BALL | {"replays": 3},
     "segpgd": STEPS,
+    "adaptive": STEPS | {"until_dsc": 0.01},
+    "vaft": BALL | {"steps": 2, "step_size": 5, "q_max": 20, "block": 8},
     "noise": BALL | {"sigma": 10.2},
 }
 """A section ``adversary`` for each algorithm, without the key ``algorithm``."""
+
+UNBOUNDED = {"noise", "vaft"}
+"""Algorithms whose epsilon is of validation alone."""
 
 
 def adversary_section(algorithm: str, **changes: object) -> dict[str, object]:
@@ -45,41 +55,42 @@ def adversary_section(algorithm: str, **changes: object) -> dict[str, object]:
     return {"algorithm": algorithm} | ADVERSARIES[algorithm] | changes
 
 
+def build_recipe(
+    *,
+    adversary: bool | dict[str, object] = False,
+    fine: bool = False,
+    network: dict[str, object] | None = None,
+    **stage: object,
+) -> Recipe:
+    settings = {
+        "iterations": 12,
+        "batch": 2,
+        "window": 16,
+        "sampling": "anywhere",
+        "centred": 0.5,
+        "learning_rate": 0.05,
+        "validate_every": 5,
+        "validation_windows": 4,
+        "checkpoint_every": 4,
+    } | stage
+    content: dict[str, object] = {
+        "seed": 3,
+        "recipe": {"name": "test", "description": "test"},
+        "reference": {"paper": "none"},
+        "data": {"source": "folder", "train_cases": 2, "validation_cases": 1},
+        "network": network or {"name": "resdsn", "width": 2},
+        "intensity": {"low": -100, "high": 240},
+        "coarse": settings,
+        "deploy": {"coarse_grid": "overlap(0.5)"},
+    }
+    if fine:
+        content["fine"] = settings | {"sampling": "foreground", "centred": 0.0, "start": "coarse"}
+        content["deploy"] = {"coarse_grid": "overlap(0.5)", "fine_grid": "overlap(0.5)", "margin": [2, 2, 2]}
+    if adversary:
+        content["adversary"] = adversary_section("pgd") if adversary is True else adversary
+    return check_card(content, Recipe, where="test")
+
+
 @pytest.fixture
 def make_recipe() -> MakeRecipe:
-    def build(
-        *,
-        adversary: bool | dict[str, object] = False,
-        fine: bool = False,
-        network: dict[str, object] | None = None,
-        **stage: object,
-    ) -> Recipe:
-        settings = {
-            "iterations": 12,
-            "batch": 2,
-            "window": 16,
-            "sampling": "anywhere",
-            "centred": 0.5,
-            "learning_rate": 0.05,
-            "validate_every": 5,
-            "validation_windows": 4,
-            "checkpoint_every": 4,
-        } | stage
-        content: dict[str, object] = {
-            "seed": 3,
-            "recipe": {"name": "test", "description": "test"},
-            "reference": {"paper": "none"},
-            "data": {"source": "folder", "train_cases": 2, "validation_cases": 1},
-            "network": network or {"name": "resdsn", "width": 2},
-            "intensity": {"low": -100, "high": 240},
-            "coarse": settings,
-            "deploy": {"coarse_grid": "overlap(0.5)"},
-        }
-        if fine:
-            content["fine"] = settings | {"sampling": "foreground", "centred": 0.0, "start": "coarse"}
-            content["deploy"] = {"coarse_grid": "overlap(0.5)", "fine_grid": "overlap(0.5)", "margin": [2, 2, 2]}
-        if adversary:
-            content["adversary"] = adversary_section("pgd") if adversary is True else adversary
-        return check_card(content, Recipe, where="test")
-
-    return build
+    return build_recipe

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
+from scipy.fft import dctn, idctn
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from robust3d.defenses.adversary import Adversary, Step
 from robust3d.defenses.batch import Batch
+from robust3d.defenses.draws import Draws
 from robust3d.defenses.learner import Learner, supervised_loss
 from robust3d.networks.folding import inference_copy
 from robust3d.networks.resdsn import ResDSN
-from tests.defenses.conftest import ADVERSARIES, adversary_section
+from tests.defenses.conftest import ADVERSARIES, UNBOUNDED, adversary_section
 
 EPSILON, VALID = 10.2, (-100.0, 240.0)
 
@@ -58,8 +60,8 @@ def batch() -> Batch:
 
 
 def step(adversary: Adversary, learner: Learner, batch: Batch, *, strength: float = 1.0, seed: int = 0) -> Step:
-    generator = torch.Generator().manual_seed(seed)
-    return Step(learner, batch, adversary.threat(VALID, strength), strength, generator)
+    draws = Draws(torch.Generator().manual_seed(seed))
+    return Step(learner, batch, adversary.threat(VALID, strength), strength, draws)
 
 
 @pytest.fixture
@@ -159,6 +161,68 @@ def test_segpgd_is_equation_5_step_by_step(batch, adversary) -> None:
     assert ((found - attacked).abs() < 1e-3).float().mean() > 0.999
 
 
+def test_each_window_of_adaptive_stops_at_its_own_epsilon(batch, adversary) -> None:
+    """Step by step: sign steps of one voxel-wise network, projected on a growing ball, until the DSC has fallen."""
+    settings = adversary("adaptive", steps=4, step_size=6.0, until_dsc=0.6)
+    # The first window is segmented well and the second one at its brink.
+    right = 2 * batch.label[:, None] - 1
+    image = 70 + right * torch.tensor([60.0, 4.0]).view(2, 1, 1, 1, 1)
+    clean = Batch(image, batch.label, torch.full_like(batch.offset, 70), torch.full_like(batch.scale, 100))
+    found = settings.attacked(step(settings, learner(Linear(2.0, 0.0)), clean, seed=7))
+    draw = 2 * torch.rand(image.shape, generator=torch.Generator().manual_seed(7)) - 1
+    for window in (0, 1):
+        epsilon, attacked = EPSILON / 4, image[window] + EPSILON / 4 * draw[window]
+        for number in range(4):
+            predicted, labelled = attacked > 70, right[window] > 0
+            dsc = 2 * (predicted & labelled).sum() / (predicted.sum() + labelled.sum())
+            if dsc < 0.6:
+                break
+            epsilon = EPSILON * (number + 1) / 4
+            moved = attacked - 6.0 * right[window]
+            attacked = image[window] + (moved - image[window]).clamp(-epsilon, epsilon)
+        torch.testing.assert_close(found[window], attacked)
+        assert epsilon == (EPSILON if window == 0 else EPSILON / 2)
+
+
+def test_vaft_moves_a_table_up_the_slope_of_the_dice(batch, adversary) -> None:
+    """Rounding is passed straight through, d(round(u) q)/dq = round(u) - u, and the soft Dice has a closed form."""
+    settings = adversary("vaft", steps=1, step_size=3, q_max=20, block=8)
+    network = Linear(2.0, 0.3)
+    found = settings.attacked(step(settings, learner(network), batch))
+    grey = (VALID[1] - VALID[0]) / 255
+    for window in (0, 1):
+        spectrum = dctn(((batch.image[window, 0] - VALID[0]) / grey).numpy().astype(np.float64), norm="ortho")
+        rounding = np.round(spectrum) - spectrum
+
+        def decode(table: np.ndarray, spectrum: np.ndarray = spectrum) -> np.ndarray:
+            return idctn(np.round(spectrum / table) * table, norm="ortho") * grey + VALID[0]
+
+        # Gradient of the soft Dice with respect to each voxel, by the closed form of a logistic function.
+        start = decode(np.ones((8, 8, 8)))
+        inside = (start >= VALID[0]) & (start <= VALID[1])
+        x = np.clip(start, *VALID)
+        z = (x - batch.offset[window].item()) / batch.scale[window].item()
+        p, y = 1 / (1 + np.exp(-(2.0 * z + 0.3))), batch.label[window].numpy()
+        top, bottom = 2 * (p * y).sum() + 1, p.sum() + y.sum() + 1
+        slope = -(2 * y * bottom - top) / bottom**2 * p * (1 - p) * 2.0 / batch.scale[window].item() * inside
+        table = np.clip(1 + 3 * np.sign(dctn(slope * grey, norm="ortho") * rounding), 1, 20)
+        expected = np.clip(decode(table), *VALID)
+        # A coefficient within rounding of a half, or a slope of 0, may go the other way.
+        assert (np.abs(found[window, 0].numpy() - expected) < 0.05).mean() > 0.98
+        assert np.abs(expected - x).max() > 1
+
+
+def test_vaft_minimises_both_losses_and_the_distance_of_spectra(batch, adversary) -> None:
+    settings = adversary("vaft", consistency=0.7)
+    at = step(settings, learner(Linear(2.0, 0.3)), batch)
+    (found,) = settings.objectives(at)
+    clean, attacked = (at.learner.network(batch.normalised(image)).detach() for image in at.learner.images)
+    losses = cross_entropy(clean, batch.label) + cross_entropy(attacked, batch.label)
+    spectra = dctn((clean - attacked).numpy().astype(np.float64), axes=(2, 3, 4), norm="ortho")
+    assert found.item() == pytest.approx(losses.item() + 0.7 * np.abs(spectra).mean(), rel=1e-5)
+    assert torch.equal(at.learner.images[0], batch.image)
+
+
 @pytest.mark.parametrize("replays", [1, 3])
 def test_free_is_fgsm_training_whose_gradient_serves_twice(batch, adversary, replays) -> None:
     torch.manual_seed(0)
@@ -207,7 +271,7 @@ def test_windows_stay_in_ball_and_range(batch, adversary, algorithm, strength, p
     assert len(attacked) == len(values)
     for image in attacked:
         assert VALID[0] <= image.min() <= image.max() <= VALID[1]
-        if algorithm != "noise":
+        if algorithm not in UNBOUNDED:
             change = (image - batch.image).abs().max().item()
             assert 0.1 * EPSILON * strength < change <= EPSILON * strength + 1e-4
 
@@ -223,8 +287,8 @@ def test_the_attack_leaves_the_network_as_it_was_and_follows_its_seed(batch, adv
     assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert torch.equal(made[0], made[1])
-    # The first perturbation of Free has no random start.
-    assert torch.equal(made[0], made[2]) is (algorithm == "free")
+    # The first perturbation of Free and the tables of VAFT have no random start.
+    assert torch.equal(made[0], made[2]) is (algorithm in ("free", "vaft"))
 
 
 @pytest.mark.parametrize("algorithm", ADVERSARIES)

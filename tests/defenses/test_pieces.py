@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from robust3d.defenses.ascent import perturb
+from robust3d.defenses.draws import Draws
 from robust3d.defenses.learner import supervised_loss
 from robust3d.defenses.sampling import WindowSampler, _turn
 from robust3d.foundation.errors import InputError
@@ -81,7 +82,7 @@ def test_the_adversary_raises_the_loss_within_its_ball(cases, make_recipe) -> No
     batch = WindowSampler(cases, make_recipe().coarse, hu_window(-100, 240)).draw(2, 0)
     threat = ThreatModel(epsilon=10.2, unit="HU", valid=(-100, 240))
     made = [
-        perturb(net, batch, threat, steps=5, step_size=3.4, generator=torch.Generator().manual_seed(seed))
+        perturb(net, batch, threat, steps=5, step_size=3.4, draws=Draws(torch.Generator().manual_seed(seed)))
         for seed in (0, 0, 1)
     ]
     assert torch.equal(made[0], made[1])
@@ -96,7 +97,7 @@ def test_the_adversary_raises_the_loss_within_its_ball(cases, make_recipe) -> No
 def test_zero_steps_leave_the_uniform_start(cases, make_recipe) -> None:
     batch = WindowSampler(cases, make_recipe().coarse, hu_window(-100, 240)).draw(4, 0)
     threat = ThreatModel(epsilon=10.2, unit="HU")
-    start = perturb(nn.Identity(), batch, threat, steps=0, step_size=0.0, generator=torch.Generator().manual_seed(0))
+    start = perturb(nn.Identity(), batch, threat, steps=0, step_size=0.0, draws=Draws(torch.Generator().manual_seed(0)))
     moved = ((start - batch.image) / 10.2).flatten().numpy()
     # Uniform on [-1, 1]: mean 0, variance 1/3.
     assert abs(moved.mean()) < 0.02

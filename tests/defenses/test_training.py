@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training: it learns, it resumes exactly, and it keeps the best weights."""
 
+import errno
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from robust3d.defenses.run import TrainedStage, Training
 from robust3d.defenses.stage import StageTrainer
 from robust3d.foundation.digest import digest_file
 from robust3d.foundation.errors import InputError
+from robust3d.networks.resdsn import ResDSN
+from robust3d.networks.weights import save_weights
 from tests.defenses.conftest import ADVERSARIES, adversary_section
 
 
@@ -63,6 +66,25 @@ def test_the_fine_stage_starts_from_the_best_coarse_weights(tmp_path, cases, mak
     assert all(torch.equal(tensor.float(), loaded[name].float()) for name, tensor in stored.items())
 
 
+def test_only_the_named_layers_start_from_other_weights(tmp_path, cases, make_recipe) -> None:
+    fresh = start(make_recipe(), tmp_path / "fresh", cases).trainer("coarse").network.state_dict()
+    source = {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in fresh.items()}
+    torch.manual_seed(0)
+    network = ResDSN(width=2)
+    network.load_state_dict(source)
+    path = tmp_path / "source.safetensors"
+    save_weights(network, path)
+    recipe = make_recipe(start="robust/coarse", start_layers=["conv1", "conv2"])
+    training = start(recipe, tmp_path / "out", cases)
+    training.find_weights = lambda model, stage: path
+    for name, tensor in training.trainer("coarse").network.state_dict().items():
+        expected = source if name.startswith(("conv1.", "conv2.")) else fresh
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-3)
+    training.recipe = make_recipe(start="robust/coarse", start_layers=["cnv1"])
+    with pytest.raises(InputError, match="has no layer 'cnv1'; did you mean 'conv1'"):
+        training.trainer("coarse")
+
+
 def test_loss_falls_and_the_best_is_the_validated_one(tmp_path, cases, make_recipe) -> None:
     recipe = make_recipe(iterations=60, validate_every=20)
     losses: list[float] = []
@@ -102,8 +124,58 @@ def test_noise_is_validated_at_its_epsilon_or_clean_alone(tmp_path, cases, make_
 
 def test_a_checkpoint_of_another_card_is_refused(tmp_path, cases, make_recipe) -> None:
     start(make_recipe(), tmp_path, cases).run_stage("coarse", quiet)
-    with pytest.raises(InputError, match="settings"):
+    other = make_recipe(learning_rate=0.01, adversary=True, momentum=0.8)
+    message = r"other settings: adversary.algorithm = not set, now pgd; .*; and \d more; give another --out"
+    with pytest.raises(InputError, match=message):
+        start(other, tmp_path, cases).trainer("coarse")
+    with pytest.raises(InputError, match=r"settings: coarse.learning_rate = 0.05, now 0.01; give another --out"):
         start(make_recipe(learning_rate=0.01), tmp_path, cases).trainer("coarse")
+
+
+def test_a_checkpoint_without_settings_shows_its_hash(tmp_path, cases, make_recipe) -> None:
+    trainer = start(make_recipe(), tmp_path, cases).trainer("coarse")
+    trainer.progress.settings = {}
+    trainer.run(quiet)
+    with pytest.raises(InputError, match=f"hash {trainer.progress.recipe[:12]}"):
+        start(make_recipe(learning_rate=0.01), tmp_path, cases).trainer("coarse")
+
+
+def test_a_full_disk_ends_training_at_a_checkpoint_that_it_names(tmp_path, cases, make_recipe, monkeypatch) -> None:
+    recipe = make_recipe()
+    start(recipe, tmp_path / "whole", cases).run_stage("coarse", quiet)
+    training, write = start(recipe, tmp_path / "full", cases), Path.write_bytes
+    steps: list[int] = []
+
+    def fill(path: Path, content: bytes) -> int:
+        if steps[-1] == 8:
+            write(path, content[:1000])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fill)
+        with pytest.raises(InputError) as caught:
+            training.run_stage("coarse", lambda done, *_: steps.append(done))
+    path = training.checkpoint("coarse")
+    assert str(caught.value).startswith(f"cannot write {path}: No space left on device; make room")
+    assert str(caught.value).endswith("the last checkpoint is of step 4")
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    again = start(recipe, tmp_path / "full", cases)
+    assert again.trainer("coarse").progress.iteration == 4
+    again.run_stage("coarse", quiet)
+    first, second = (load_file(tmp_path / run / path.name) for run in ("whole", "full"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_weights_of_another_architecture_name_the_first_layer(tmp_path, cases, make_recipe) -> None:
+    path = tmp_path / "wide.safetensors"
+    save_weights(ResDSN(width=4), path)
+    training = start(make_recipe(start="wide/coarse"), tmp_path, cases)
+    training.find_weights = lambda model, stage: path
+    with pytest.raises(
+        InputError, match=r"layer 'conv1.0.weight' has shape \(4, 1, 3, 3, 3\) in .* and \(2, 1, 3, 3, 3\)"
+    ):
+        training.trainer("coarse")
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path, cases, make_recipe) -> None:

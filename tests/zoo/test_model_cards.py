@@ -11,7 +11,7 @@ from robust3d.defenses.checkpoint import Progress
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.run import TrainedStage
 from robust3d.foundation.cards import read_card
-from robust3d.foundation.collections import Collections
+from robust3d.foundation.collections import Collections, built_in
 from robust3d.foundation.digest import digest_file
 from robust3d.foundation.errors import InputError
 from robust3d.networks.resdsn import ResDSN
@@ -90,3 +90,19 @@ def test_choosing_a_cuda_device_makes_it_reproducible(monkeypatch, careless_cuda
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert find_device(name) == torch.device("cuda")
     assert all(getattr(owner, flag) is wanted for owner, flag, wanted in FLAGS)
+
+
+@pytest.mark.parametrize("path", sorted(built_in().glob("zoo/*/card.toml")), ids=lambda path: path.parent.name)
+def test_a_bundled_card_names_its_weights_by_their_hash(path) -> None:
+    card = read_card(path, ModelCard)
+    assert card.model.name == path.parent.name
+    for stage in card.stages.values():
+        assert digest_file(stage.weight_file(path.parent)) == stage.sha256
+
+
+@pytest.mark.parametrize("weights", ["../zoo/a.safetensors", "a/b/c.safetensors", "/a.safetensors", "a.pt"])
+def test_weights_lie_in_the_folder_of_a_model(tmp_path, weights) -> None:
+    text = Collections.open().find("zoo", "resdsn-c2f-natural").read_text()
+    (tmp_path / "card.toml").write_text(text.replace('"fine.safetensors"', f'"{weights}"'))
+    with pytest.raises(InputError, match=r"key 'fine\.weights'"):
+        read_card(tmp_path / "card.toml", ModelCard)

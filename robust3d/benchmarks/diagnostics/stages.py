@@ -11,6 +11,7 @@ from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.prediction import Box
 from robust3d.segment.segmenter import Segmenter
+from robust3d.segment.transformed import Transformed
 
 _WHOLE: Box = (slice(None), slice(None), slice(None))
 
@@ -43,4 +44,6 @@ def segmenters(pipeline: Pipeline) -> tuple[Segmenter, ...]:
         return (pipeline,)
     if isinstance(pipeline, CoarseToFine):
         return pipeline.coarse, pipeline.fine
+    if isinstance(pipeline, Transformed):
+        return segmenters(pipeline.pipeline)
     raise InputError(f"the windows of a {type(pipeline).__name__} cannot be seen from outside")

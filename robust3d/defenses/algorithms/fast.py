@@ -40,5 +40,5 @@ class Fast(Adversary):
                 step.threat,
                 steps=1,
                 step_size=_STEP * step.threat.epsilon,
-                generator=step.generator,
+                draws=step.draws,
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
@@ -28,6 +27,5 @@ class Noise(Adversary):
 
     def attacked(self, step: Step) -> Tensor:
         """Return noisy windows."""
-        noise = torch.randn(step.batch.image.shape, generator=step.generator).to(step.batch.image)
-        noisy = step.batch.image + self.sigma * step.strength * noise
+        noisy = step.batch.image + self.sigma * step.strength * step.draws.normal(step.batch.image)
         return noisy if step.threat.valid is None else noisy.clamp(*step.threat.valid)

@@ -25,5 +25,5 @@ class Pgd(MultiStepAdversary):
                 step.threat,
                 steps=self.steps,
                 step_size=self.step_size * step.strength,
-                generator=step.generator,
+                draws=step.draws,
             )

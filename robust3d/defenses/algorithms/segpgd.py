@@ -24,7 +24,7 @@ class SegPgd(MultiStepAdversary):
                 step.learner.frozen(),
                 step.batch,
                 step.threat,
-                uniform_start(step.batch, step.threat, step.generator),
+                uniform_start(step.batch, step.threat, step.draws),
                 steps=self.steps,
                 step_size=self.step_size * step.strength,
                 loss=lambda logits, progress: balanced_cross_entropy(logits, step.batch.label, wrong=progress / 2),

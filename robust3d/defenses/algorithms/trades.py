@@ -37,8 +37,8 @@ class Trades(MultiStepAdversary):
     def attacked(self, step: Step) -> Tensor:
         """Return windows whose prediction diverges from the clean one."""
         network, batch, threat = step.learner.frozen(), step.batch, step.threat
-        noise = torch.randn(batch.image.shape, generator=step.generator).to(batch.image)
-        start = threat.project(batch.image + _START * threat.epsilon * noise, batch.image)
+        noise = _START * threat.epsilon * step.draws.normal(batch.image)
+        start = threat.project(batch.image + noise, batch.image)
         with step.learner.autocast():
             with torch.no_grad():
                 clean = network(batch.normalised(batch.image)).float()
