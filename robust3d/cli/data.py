@@ -36,8 +36,8 @@ def phantom(
         Pathological variant with class 2, cyst.
     """
     from robust3d.cli.progress import progress_bar
-    from robust3d.data.folder import write_folder
     from robust3d.data.phantoms import PhantomDataset
+    from robust3d.data.writing import write_folder
 
     dataset = PhantomDataset(split, cases, shape, spacing, cyst)
     labels = {"background": 0, "pancreas": 1} | ({"cyst": 2} if cyst else {})

@@ -46,7 +46,7 @@ def run(
     storage
         What a perturbed volume can hold, instead of the card's: int16 lets attacks move in whole numbers only.
     data
-        nnU-Net raw folder with the test cases, for cards that do not generate them.
+        Folder with the test cases in any layout that robust3d data check knows, for cards that do not generate them.
     """
     from robust3d.benchmarks.attacks import find_attack
     from robust3d.benchmarks.card import read_benchmark_card
@@ -73,7 +73,7 @@ def run(
         name=about.name,
         models=model or about.models,
         attacks=[find_attack(name, load, collections) for name in attack or about.attacks],
-        dataset=settings.dataset(None if data is None else str(data)),
+        dataset=settings.dataset(None if data is None else str(data), collections),
         threat=settings.threat.build(epsilon=epsilon, storage=storage),
         seed=about.seed if seed is None else seed,
         load=load,

@@ -20,6 +20,7 @@ def train(
     *,
     out: Out,
     data: Path | None = None,
+    fold: str | None = None,
     name: str | None = None,
     device: Device = "auto",
     collection: Collection = (),
@@ -31,38 +32,35 @@ def train(
     card
         Name of a training recipe, or a path to its card.
     data
-        nnU-Net raw folder: its first cases train, the next ones validate; for recipes that do not generate theirs.
+        Folder of labelled cases in any layout that robust3d data check knows; for recipes that do not generate theirs.
+    fold
+        I/K: cut the cases into K folds, leave fold I out for testing and train on the others. The model is saved as
+        OUT/zoo/NAME/fold-I; once all K are there, robust3d run --collection OUT evaluates NAME by cross-validation.
     name
         Name of the model in its card; the recipe's by default.
     """
     from robust3d.cli.progress import progress_bar
-    from robust3d.data.folder import FolderDataset
+    from robust3d.defenses.cases import Fold, training_cases
     from robust3d.defenses.recipe import Recipe
-    from robust3d.defenses.run import Training, recipe_datasets
+    from robust3d.defenses.run import Training
     from robust3d.foundation.allocator import keep_freed_memory
     from robust3d.foundation.cards import read_card
     from robust3d.foundation.collections import Collections
-    from robust3d.foundation.errors import InputError
     from robust3d.zoo.export import export_model
     from robust3d.zoo.load import find_device, weight_file
 
     keep_freed_memory()
     collections = Collections.open(collection)
     recipe = read_card(collections.find("defenses", card), Recipe)
-    sizes = recipe.data.train_cases, recipe.data.validation_cases
-    if data is None:
-        datasets: Any = recipe_datasets(recipe)
-    elif recipe.data.source == "phantom":
-        raise InputError(f"recipe {recipe.recipe.name} generates its cases; leave out --data {data}")
-    else:
-        datasets = (FolderDataset.open(data, limit=sizes[0]), FolderDataset.open(data, first=sizes[0], limit=sizes[1]))
+    left_out = None if fold is None else Fold.parse(fold)
+    cases = training_cases(recipe, data, left_out, collections)
     console = Console(highlight=False)
     with progress_bar("cases") as bar:
-        task = bar.add_task("loading cases", total=sum(sizes))
-        loaded = [[_advance(bar, task, dataset.load(case)) for case in dataset.names] for dataset in datasets]
+        task = bar.add_task("loading cases", total=cases.size)
+        loaded = cases.load(lambda: bar.advance(task))
     training = Training(
         recipe,
-        out,
+        out if left_out is None else out / f"fold-{left_out.index}",
         *loaded,
         find_weights=lambda model, stage: weight_file(model, stage, collections),
         device=find_device(device),
@@ -74,10 +72,15 @@ def train(
             if result is None:
                 raise KeyboardInterrupt
             finished.append(result)
-    command = f"robust3d train {card} --out {out.name}" + (" --data DATA" if data else "")
+    options = (" --data DATA" if data else "") + (f" --fold {left_out}" if left_out else "")
+    command = f"robust3d train {card} --out {out.name}{options}"
     model = name or f"{recipe.network.name}-{'c2f-' if recipe.fine else ''}{recipe.recipe.name}"
-    export_model(recipe, finished, out / "model", name=model, command=command)
-    console.print(f"saved model {model} in {out / 'model'}", markup=False)
+    folder = out / "model"
+    if left_out is not None:
+        folder = out / "zoo" / model / f"fold-{left_out.index}"
+        model = f"{model}/fold-{left_out.index}"
+    export_model(recipe, finished, folder, name=model, command=command, split=cases.split)
+    console.print(f"saved model {model} in {folder}", markup=False)
 
 
 def _train_stage(training: Any, stage: str, asked: Event, console: Console) -> Any:
@@ -105,11 +108,6 @@ def _train_stage(training: Any, stage: str, asked: Event, console: Console) -> A
     if result is None:
         console.print(f"stopped; checkpoint in {training.out}", markup=False)
     return result
-
-
-def _advance(bar: Any, task: Any, case: Any) -> Any:
-    bar.advance(task)
-    return case
 
 
 @contextmanager

@@ -10,8 +10,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from robust3d.data.dataset import Dataset
-from robust3d.data.phantoms import PhantomDataset
 from robust3d.defenses.checkpoint import Progress
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.sampling import WindowSampler
@@ -83,7 +81,7 @@ class Training:
         self.cases = (training, validation)
         self.find_weights = find_weights
         self.device = device
-        self.intensity = Intensity(recipe.intensity.low, recipe.intensity.high)
+        self.intensity = Intensity(*(recipe.intensity.window or ()))
         for case in (*training, *validation):
             highest = int(case.known_label().max())
             if highest >= recipe.network.classes:
@@ -124,20 +122,3 @@ class Training:
                 raise InputError(f"start {start!r} of stage {name} is not 'random', 'coarse' or 'MODEL/STAGE'")
             load_weights(network, self.find_weights(model, stage))
         return network.to(self.device)
-
-
-def recipe_datasets(recipe: Recipe) -> tuple[Dataset, Dataset]:
-    """Return the training and validation cases that a recipe generates itself.
-
-    Raises
-    ------
-    InputError
-        If the recipe wants a folder.
-    """
-    data = recipe.data
-    if data.source != "phantom":
-        raise InputError(f"recipe {recipe.recipe.name} trains on your own cases; give their nnU-Net folder with --data")
-    return (
-        PhantomDataset("train", data.train_cases, data.shape, data.spacing),
-        PhantomDataset("validation", data.validation_cases, data.shape, data.spacing),
-    )

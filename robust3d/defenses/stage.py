@@ -33,6 +33,7 @@ def stage_digest(recipe: Recipe, name: str) -> str:
     """Return the SHA-256 of all settings that decide the weights of one stage."""
     settings = recipe.model_dump(mode="json", exclude={"recipe", "reference", "deploy", "coarse", "fine", "network"})
     # Keys that are left out say nothing: a loss that was not chosen follows from the network.
+    settings["data"] = recipe.data.model_dump(mode="json", exclude_none=True)
     stage = recipe.stages[name].model_dump(mode="json", exclude_none=True)
     if recipe.adversary is not None:
         settings["adversary"] = recipe.adversary.model_dump(mode="json", exclude_none=True)
@@ -71,7 +72,7 @@ class StageTrainer:
     ) -> None:
         self.recipe = recipe
         self.stage: StageSettings = recipe.stages[name]
-        self.valid = (recipe.intensity.low, recipe.intensity.high)
+        self.valid = recipe.intensity.window
         self.network = channels_last(network)
         self.device = next(network.parameters()).device
         loss = self.stage.loss or training_loss(recipe.network.name)

@@ -58,7 +58,7 @@ def validate(
     network: nn.Module,
     sampler: WindowSampler,
     adversary: Adversary | None,
-    valid: tuple[float, float],
+    valid: tuple[float, float] | None,
     device: torch.device,
 ) -> Validation:
     """Validate a frozen eval-mode network on ``sampler.stage.validation_windows`` fixed windows.

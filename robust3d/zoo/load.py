@@ -15,10 +15,10 @@ from robust3d.networks.registry import build_deployed
 from robust3d.networks.weights import load_weights
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.grid import parse_grid
-from robust3d.segment.intensity import hu_window
+from robust3d.segment.intensity import Intensity, hu_window, zscore
 from robust3d.segment.precision import Precision
 from robust3d.segment.segmenter import Segmenter
-from robust3d.zoo.card import ModelCard, StageCard
+from robust3d.zoo.card import IntensityCard, ModelCard, StageCard
 
 
 def load_model(
@@ -108,6 +108,10 @@ def _stage(card: ModelCard, stage: str, name: str) -> StageCard:
     return found
 
 
+def _intensity(card: IntensityCard) -> Intensity:
+    return zscore() if card.low is None or card.high is None else hu_window(card.low, card.high)
+
+
 def _segmenter(
     card: ModelCard, stage: StageCard, folder: Path, device: torch.device, precision: Precision
 ) -> Segmenter:
@@ -117,7 +121,7 @@ def _segmenter(
         channels_last(inference_copy(network).to(device)),
         window=stage.window,
         grid=parse_grid(stage.grid),
-        intensity=hu_window(card.intensity.low, card.intensity.high),
+        intensity=_intensity(card.intensity),
         fusion=stage.fusion,
         weighting=stage.weighting,
         min_component=stage.min_component,
