@@ -30,8 +30,9 @@ app.command("robust3d.cli.listing:models", name="models", help="List the models 
 app.command("robust3d.cli.listing:attacks", name="attacks", help="List the attacks.")
 app.command("robust3d.cli.listing:defenses", name="defenses", help="List the training recipes.")
 app.command("robust3d.cli.listing:benchmarks", name="benchmarks", help="List the benchmarks.")
-data = App(name="data", help="Make datasets.")
+data = App(name="data", help="Make and check datasets.")
 data.command("robust3d.cli.data:phantom", name="phantom", help="Write procedural abdominal CTs with labels.")
+data.command("robust3d.cli.data:check", name="check", help="List the cases of a folder, or all that is wrong.")
 app.command(data)
 
 

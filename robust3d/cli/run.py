@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -60,12 +61,14 @@ def run(
     from robust3d.foundation.errors import InputError
     from robust3d.report.tables import console_table, write_tables
     from robust3d.zoo.load import load_model
+    from robust3d.zoo.members import Members
 
     keep_freed_memory()
     collections = Collections.open(collection)
     settings = read_benchmark_card(card, collections)
     about = settings.benchmark
 
+    @cache
     def load(name: str) -> Pipeline:
         return load_model(name, device=device, precision=precision or about.precision, collections=collections)
 
@@ -77,6 +80,7 @@ def run(
         threat=settings.threat.build(epsilon=epsilon, storage=storage),
         seed=about.seed if seed is None else seed,
         load=load,
+        member=Members(collections),
     )
     store = Store(out)
     failures: list[str] = []

@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -34,8 +35,9 @@ def train(
     data
         Folder of labelled cases in any layout that robust3d data check knows; for recipes that do not generate theirs.
     fold
-        I/K: cut the cases into K folds, leave fold I out for testing and train on the others. The model is saved as
-        OUT/zoo/NAME/fold-I; once all K are there, robust3d run --collection OUT evaluates NAME by cross-validation.
+        I/K: cut the cases into K folds, leave fold I out for testing and train on the others; all/K: every fold, one
+        after the other. A model is saved in OUT/zoo/NAME/fold-I; once all K are there, robust3d run --collection OUT
+        evaluates each case with the model that did not see it.
     name
         Name of the model in its card; the recipe's by default.
     """
@@ -52,35 +54,35 @@ def train(
     keep_freed_memory()
     collections = Collections.open(collection)
     recipe = read_card(collections.find("defenses", card), Recipe)
-    left_out = None if fold is None else Fold.parse(fold)
-    cases = training_cases(recipe, data, left_out, collections)
-    console = Console(highlight=False)
-    with progress_bar("cases") as bar:
-        task = bar.add_task("loading cases", total=cases.size)
-        loaded = cases.load(lambda: bar.advance(task))
-    training = Training(
-        recipe,
-        out if left_out is None else out / f"fold-{left_out.index}",
-        *loaded,
-        find_weights=lambda model, stage: weight_file(model, stage, collections),
-        device=find_device(device),
-    )
-    finished = []
-    with _stop_asked() as asked:
-        for stage in recipe.stages:
-            result = _train_stage(training, stage, asked, console)
-            if result is None:
-                raise KeyboardInterrupt
-            finished.append(result)
-    options = (" --data DATA" if data else "") + (f" --fold {left_out}" if left_out else "")
-    command = f"robust3d train {card} --out {out.name}{options}"
     model = name or f"{recipe.network.name}-{'c2f-' if recipe.fine else ''}{recipe.recipe.name}"
-    folder = out / "model"
-    if left_out is not None:
-        folder = out / "zoo" / model / f"fold-{left_out.index}"
-        model = f"{model}/fold-{left_out.index}"
-    export_model(recipe, finished, folder, name=model, command=command, split=cases.split)
-    console.print(f"saved model {model} in {folder}", markup=False)
+    place = find_device(device)
+    console = Console(highlight=False)
+    for part in [None] if fold is None else Fold.parse_all(fold):
+        cases = training_cases(recipe, data, part, collections)
+        with progress_bar("cases") as bar:
+            task = bar.add_task("loading cases", total=cases.size)
+            loaded = cases.load(partial(bar.advance, task))
+        training = Training(
+            recipe,
+            out if part is None else out / f"fold-{part.index}",
+            *loaded,
+            find_weights=lambda model, stage: weight_file(model, stage, collections),
+            device=place,
+        )
+        finished = []
+        with _stop_asked() as asked:
+            for stage in recipe.stages:
+                result = _train_stage(training, stage, asked, console)
+                if result is None:
+                    raise KeyboardInterrupt
+                finished.append(result)
+        own, folder, options = model, out / "model", " --data DATA" if data else ""
+        if part is not None:
+            own, options = f"{model}/fold-{part.index}", f"{options} --fold {part}"
+            folder = out / "zoo" / own
+        command = f"robust3d train {card} --out {out.name}{options}"
+        export_model(recipe, finished, folder, name=own, command=command, split=cases.split)
+        console.print(f"saved model {own} in {folder}", markup=False)
 
 
 def _train_stage(training: Any, stage: str, asked: Event, console: Console) -> Any:

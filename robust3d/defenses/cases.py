@@ -40,6 +40,20 @@ class Fold:
             raise InputError(f"fold {text} is out of range; there are folds 1/{count} to {count}/{count}")
         return cls(int(index), int(count))
 
+    @classmethod
+    def parse_all(cls, text: str) -> list[Fold]:
+        """Return the folds of a text such as ``1/4``, or every one of ``all/4``.
+
+        Raises
+        ------
+        InputError
+            If it is neither, or out of range.
+        """
+        every, slash, count = text.partition("/")
+        if every == "all" and slash and count.isdecimal() and int(count) > 0:
+            return [cls(index, int(count)) for index in range(1, int(count) + 1)]
+        return [cls.parse(text)]
+
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 

@@ -17,6 +17,7 @@ from robust3d.defenses.algorithms.trades import Trades
 from robust3d.foundation.cards import Card, Reference
 from robust3d.networks.card import NetworkCard
 from robust3d.networks.registry import TrainingLoss, count_auxiliary_heads
+from robust3d.segment.fusion import FusionKind
 from robust3d.segment.grid import parse_grid
 
 
@@ -127,6 +128,8 @@ class DeploySettings(Card):
     margin: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = None
     """Padding of the box of the cascade, in voxels."""
     min_component: float = Field(default=0.0, ge=0, le=1)
+    fusion: FusionKind = "probabilities"
+    """How windows join where they overlap; ``vote`` is a majority vote."""
 
     @field_validator("coarse_grid", "fine_grid")
     @classmethod

@@ -108,6 +108,17 @@ def read_label(path: str | Path, like: Volume) -> Label:
     return label
 
 
+def read_voxels_of_label(path: str | Path, classes: Iterable[int] | None = None) -> Label:
+    """Return the voxels of a label whose header does not tell their place.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or holds fractions or values other than ``classes``.
+    """
+    return _read_label(_open(Path(path)), Path(path), classes)
+
+
 def read_grid(path: str | Path) -> Grid:
     """Return shape, spacing in mm and affine of a NIfTI file without reading its voxels.
 

@@ -14,6 +14,7 @@ from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.run import TrainedStage
 from robust3d.foundation.files import make_folder, replacing, write_text
 from robust3d.networks.card import NetworkCard
+from robust3d.segment.fusion import FusionKind
 from robust3d.zoo.card import (
     CascadeCard,
     IntensityCard,
@@ -84,7 +85,7 @@ def model_card(
     fine: StageCard | None = None
     cascade: CascadeCard | None = None
     if recipe.fine is not None and deploy.fine_grid is not None and deploy.margin is not None:
-        fine = _stage(trained["fine"], deploy.fine_window or recipe.fine.window, deploy.fine_grid)
+        fine = _stage(trained["fine"], deploy.fine_window or recipe.fine.window, deploy.fine_grid, deploy.fusion)
         cascade = CascadeCard(margin=deploy.margin, min_component=deploy.min_component)
     return ModelCard(
         model=ModelAbout(
@@ -100,6 +101,7 @@ def model_card(
             trained["coarse"],
             deploy.coarse_window or recipe.coarse.window,
             deploy.coarse_grid,
+            deploy.fusion,
             min_component=deploy.min_component,
         ),
         fine=fine,
@@ -131,11 +133,14 @@ def _describe_data(recipe: Recipe, split: Split | None) -> str:
     return "; ".join(parts)
 
 
-def _stage(trained: TrainedStage, window: int, grid: str, *, min_component: float = 0.0) -> StageCard:
+def _stage(
+    trained: TrainedStage, window: int, grid: str, fusion: FusionKind, *, min_component: float = 0.0
+) -> StageCard:
     return StageCard(
         weights=trained.weights.name,
         sha256=trained.sha256,
         window=window,
         grid=grid,
+        fusion=fusion,
         min_component=min_component,
     )

@@ -20,6 +20,9 @@ from robust3d.segment.precision import Precision
 from robust3d.segment.segmenter import Segmenter
 from robust3d.zoo.card import IntensityCard, ModelCard, StageCard
 
+FOLD = "fold-"
+"""How the folders of the folds of a cross-validated model begin."""
+
 
 def load_model(
     name: str, *, device: str = "auto", precision: Precision = "exact", collections: Collections | None = None
@@ -29,8 +32,9 @@ def load_model(
     Parameters
     ----------
     name : str
-        Such as ``"resdsn-c2f-natural"``, or ``"resdsn-c2f-natural/coarse"`` for one stage alone; the fine stage
-        alone has the component filter of the cascade.
+        Such as ``"resdsn-c2f-natural"``, ``"NAME/fold-1"`` for one fold of a cross-validated model, or
+        ``"resdsn-c2f-natural/coarse"`` for one stage alone; the fine stage alone has the component filter of the
+        cascade.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``..., or ``"auto"``: CUDA where there is a device; see
         :func:`find_device`.
@@ -44,7 +48,7 @@ def load_model(
     InputError
         If the model is unknown, its card is wrong, a weight file's hash differs, or the device is not there.
     """
-    model, _, stage = name.partition("/")
+    model, stage = split_name(name)
     path = (collections or Collections.open()).find("zoo", model)
     card = read_card(path, ModelCard)
     place = find_device(device)
@@ -55,6 +59,15 @@ def load_model(
         return coarse
     fine = _segmenter(card, card.fine, path.parent, place, precision)
     return CoarseToFine(coarse=coarse, fine=fine, margin=card.cascade.margin, min_component=card.cascade.min_component)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return entry of the zoo and stage of ``MODEL``, ``MODEL/STAGE``, ``MODEL/fold-I`` or ``MODEL/fold-I/STAGE``."""
+    model, _, rest = name.partition("/")
+    if not rest.startswith(FOLD):
+        return model, rest
+    fold, _, stage = rest.partition("/")
+    return f"{model}/{fold}", stage
 
 
 def weight_file(model: str, stage: str, collections: Collections) -> Path:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from robust3d.volume.geometry import Grid
+from robust3d.foundation.errors import InputError
+from robust3d.volume.geometry import GeometryWarning, Grid, check_pair
 from robust3d.volume.nifti import read_grid, read_volume
 from robust3d.volume.volume import Volume
 
@@ -66,8 +68,8 @@ class Layout(Protocol):
     def scan(self, root: Path) -> Listing:
         """Return the cases and the problems of a folder; opens no image."""
 
-    def grid(self, path: Path) -> Grid:
-        """Return the grid of an image or label without reading its voxels."""
+    def check(self, entry: Entry) -> list[str]:
+        """Return what is wrong with a case as far as headers tell: absent, damaged, unequal grids."""
 
     def read(self, entry: Entry, values: Sequence[int] | None) -> Volume:
         """Read one case; ``values`` are those that its label may hold."""
@@ -76,9 +78,24 @@ class Layout(Protocol):
 class NiftiLayout:
     """Base of the layouts whose images and labels are NIfTI files."""
 
-    def grid(self, path: Path) -> Grid:
-        """Return shape, spacing and affine of a file."""
-        return read_grid(path)
+    def check(self, entry: Entry) -> list[str]:
+        """Compare the headers of both files."""
+        problems: list[str] = []
+        grids: list[tuple[Path, *Grid]] = []
+        for path in (entry.image, entry.label):
+            try:
+                grids.append((path, *read_grid(path)))
+            except InputError as error:
+                problems.append(str(error))
+        if not problems:
+            with warnings.catch_warnings():
+                # Told when the case is read.
+                warnings.simplefilter("ignore", GeometryWarning)
+                try:
+                    check_pair(grids[0], grids[1])
+                except InputError as error:
+                    problems.append(str(error))
+        return problems
 
     def read(self, entry: Entry, values: Sequence[int] | None) -> Volume:
         """Read a pair of files."""

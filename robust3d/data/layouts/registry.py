@@ -5,12 +5,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from robust3d.data.layouts.datalist import MonaiDatalist
 from robust3d.data.layouts.decathlon import Decathlon
 from robust3d.data.layouts.layout import Layout
+from robust3d.data.layouts.nih import NihPancreas
 from robust3d.data.layouts.nnunet import NnunetRaw
+from robust3d.data.layouts.pairs import PlainPairs
+from robust3d.data.layouts.table import CsvTable
 from robust3d.foundation.errors import InputError, nearest
 
-LAYOUTS: tuple[Layout, ...] = (NnunetRaw(), Decathlon())
+LAYOUTS: tuple[Layout, ...] = (
+    NnunetRaw(),
+    Decathlon(),
+    NihPancreas(),
+    CsvTable(),
+    MonaiDatalist(),
+    PlainPairs(),
+)
 """Tried in this order."""
 
 

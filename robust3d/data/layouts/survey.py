@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from robust3d.data.layouts.layout import Entry, Layout, Listing
 from robust3d.data.layouts.registry import find_layout
 from robust3d.foundation.errors import InputError
-from robust3d.volume.geometry import GeometryWarning, check_pair
 
 SHOWN = 10
 """Problems that an error tells; ``robust3d data check`` lists all."""
@@ -31,24 +29,18 @@ def open_folder(root: Path, layout: str | None = None) -> tuple[Layout, Listing]
 
 
 def header_problems(layout: Layout, entries: Iterable[Entry]) -> list[str]:
-    """Return what is wrong with the files of cases as far as their headers tell: absent, damaged, unequal grids."""
-    problems = []
-    for entry in entries:
-        grids = []
-        for path in (entry.image, entry.label):
-            try:
-                grids.append((path, *layout.grid(path)))
-            except InputError as error:
-                problems.append(f"case {entry.name}: {error}")
-        if len(grids) == 2:
-            with warnings.catch_warnings():
-                # Told when the case is read.
-                warnings.simplefilter("ignore", GeometryWarning)
-                try:
-                    check_pair(grids[0], grids[1])
-                except InputError as error:
-                    problems.append(f"case {entry.name}: {error}")
-    return problems
+    """Return what is wrong with cases as far as the headers of their files tell."""
+    return [f"case {entry.name}: {problem}" for entry in entries for problem in layout.check(entry)]
+
+
+def voxel_problems(layout: Layout, listing: Listing, entry: Entry) -> list[str]:
+    """Return what is wrong with the voxels of a case: damage, values that are not finite, unknown classes."""
+    values = None if listing.labels is None else tuple(listing.labels.values())
+    try:
+        layout.read(entry, values)
+    except InputError as error:
+        return [f"case {entry.name}: {error}"]
+    return []
 
 
 def refuse(root: Path, problems: Sequence[str]) -> None:
