@@ -48,13 +48,13 @@ def train(
     from robust3d.foundation.allocator import keep_freed_memory
     from robust3d.foundation.cards import read_card
     from robust3d.foundation.collections import Collections
-    from robust3d.zoo.export import export_model
+    from robust3d.zoo.export import export_model, model_name
     from robust3d.zoo.load import find_device, weight_file
 
     keep_freed_memory()
     collections = Collections.open(collection)
     recipe = read_card(collections.find("defenses", card), Recipe)
-    model = name or f"{recipe.network.name}-{'c2f-' if recipe.fine else ''}{recipe.recipe.name}"
+    model = name or model_name(recipe)
     place = find_device(device)
     console = Console(highlight=False)
     for part in [None] if fold is None else Fold.parse_all(fold):

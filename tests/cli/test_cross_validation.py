@@ -111,7 +111,7 @@ def test_data_check_lists_cases_or_every_problem(trained, tmp_path, capsys) -> N
     shutil.copytree(trained / "data", tmp_path / "data")
     (tmp_path / "data" / "labelsTr" / "train_0001.nii.gz").unlink()
     (tmp_path / "data" / "imagesTr" / "train_0003_0000.nii.gz").write_bytes(b"\x1f\x8b")
-    with pytest.raises(InputError, match=r"\(layout nnunet\) has 3 problems, listed above"):
+    with pytest.raises(InputError, match=r"\(layout nnunet\) has 2 problems, listed above"):
         check(tmp_path / "data")
     shown = capsys.readouterr().out
     assert "case train_0001 has no label" in shown

@@ -146,3 +146,10 @@ def test_real_sets(folder, layout, count) -> None:
     assert len(dataset.names) == count
     name = dataset.names[-1]
     assert dataset.only([name]).load(name).known_label().any()
+
+
+def test_the_docs_list_every_layout() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1].strip(" `") for line in text.splitlines() if line.startswith("| `")]
+    assert rows[: len(LAYOUTS)] == [layout.name for layout in LAYOUTS]
+    assert {layout.name for layout in LAYOUTS} == {*WRITERS, "nih"}

@@ -41,8 +41,9 @@ class NnunetRaw(NiftiLayout):
             entries.append(Entry(name, image, root / "labelsTr" / f"{name}{ending}"))
         problems += [f"case {one.name} has no label {one.label}" for one in entries if not one.label.is_file()]
         labels = card.get("labels")
-        if not isinstance(labels, dict) or not all(type(value) is int for value in labels.values()):
-            problems.append(f"{path} needs labels as name: integer; regions are not supported")
+        if not isinstance(labels, dict) or not all(type(one) is int and 0 <= one < 256 for one in labels.values()):
+            problems.append(f"{path} needs labels as name: integer from 0 to 255; regions are not supported")
             labels = None
-        entries = sorted(entries, key=lambda entry: entry.name)
+        # A case without a label is told once.
+        entries = sorted((one for one in entries if one.label.is_file()), key=lambda entry: entry.name)
         return Listing(entries, labels, ignore=None if labels is None else labels.get("ignore"), problems=problems)

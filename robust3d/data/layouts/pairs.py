@@ -28,6 +28,7 @@ class PlainPairs(NiftiLayout):
         known = {entry.label.name for entry in entries}
         problems += [f"case {one.name} has no label {one.label}" for one in entries if not one.label.is_file()]
         problems += [f"label {path} has no image" for path in _files(root / "labels") if path.name not in known]
+        entries = [one for one in entries if one.label.is_file()]
         return Listing(entries, problems=problems or ([] if entries else [f"{root / 'images'} holds no NIfTI file"]))
 
 
