@@ -27,7 +27,7 @@ from robust3d.zoo.card import (
 
 
 def model_name(recipe: Recipe) -> str:
-    """Return how a model of a recipe is called unless a user says otherwise: network, ``c2f`` for two stages, recipe."""
+    """Return the name of a recipe's model unless a user gives another: network, ``c2f`` for two stages, recipe."""
     return f"{recipe.network.name}-{'c2f-' if recipe.fine else ''}{recipe.recipe.name}"
 
 

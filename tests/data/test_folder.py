@@ -75,7 +75,7 @@ def change(folder: Path, **entries: object) -> None:
         (lambda folder: change(folder, channel_names={"0": "T1", "1": "T2"}), "exactly one channel"),
         (
             lambda folder: change(folder, labels={"background": 0, "both": [1, 2]}),
-            "integer from 0 to 255; regions are not supported",
+            "from 0 to 255; regions",
         ),
         (lambda folder: (folder / "labelsTr" / "train_0001.nii.gz").unlink(), "case train_0001 has no label"),
         (lambda folder: change(folder, file_ending=".nrrd"), "holds no image"),
