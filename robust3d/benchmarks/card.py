@@ -7,9 +7,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
+from robust3d.data.card import CaseSettings
 from robust3d.data.dataset import Dataset
-from robust3d.data.folder import FolderDataset
 from robust3d.data.phantoms import PhantomDataset
+from robust3d.data.splits import find_split
 from robust3d.foundation.cards import Card, Reference, read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
@@ -29,24 +30,21 @@ class BenchmarkAbout(Card):
     """Of gradients; every DSC is measured in the model's own precision."""
 
 
-class BenchmarkData(Card):
-    """Test cases: generated, or the labelled training part of an nnU-Net raw folder given by ``--data``."""
+class BenchmarkData(CaseSettings):
+    """Test cases: generated, those of a split, or those of a folder by number."""
 
-    source: Literal["phantom", "folder"]
-    cases: PositiveInt
-    first: NonNegativeInt = 0
+    cases: PositiveInt | None = None
+    """How many; of a folder by default all."""
+    first: NonNegativeInt | None = None
     """Cases of the folder, by name, to leave out before: those that trained or validated the models."""
-    shape: tuple[int, int, int] = (112, 96, 80)
-    spacing: tuple[float, float, float] = (3.0, 3.0, 4.0)
 
-    @model_validator(mode="after")
-    def _nothing_without_effect(self) -> Self:
-        generated = self.model_fields_set & {"shape", "spacing"}
-        if self.source == "folder" and generated:
-            raise InputError(f"{generated.pop()} is that of generated cases; leave it out with source = 'folder'")
-        if self.source == "phantom" and self.first:
-            raise InputError("first counts cases of a folder; leave it out with source = 'phantom'")
-        return self
+    def check(self) -> None:
+        """Refuse settings that would change nothing, and a missing number of cases."""
+        self.check_source(("first",))
+        if self.source == "phantom" and self.cases is None:
+            raise ValueError("key 'data.cases' is missing")
+        if self.split is not None and self.first is not None:
+            raise ValueError("data.first has no effect with data.split, whose test cases are used; leave one out")
 
 
 class ThreatCard(Card):
@@ -72,21 +70,31 @@ class BenchmarkCard(Card):
     threat: ThreatCard
     reference: Reference
 
-    def dataset(self, folder: str | None = None) -> Dataset:
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        self.data.check()
+        self.data.check_unit(self.threat.unit)
+        return self
+
+    def dataset(self, folder: str | None, collections: Collections) -> Dataset:
         """Return the test cases.
 
         Raises
         ------
         InputError
-            If the card wants a folder and none is given, or the other way round.
+            If the card wants a folder and none is given, or the other way round; if a case is missing.
         """
-        if self.data.source == "phantom":
+        data = self.data
+        if data.source == "phantom":
             if folder is not None:
                 raise InputError(f"benchmark {self.benchmark.name} generates its cases; leave out --data {folder}")
-            return PhantomDataset("test", self.data.cases, self.data.shape, self.data.spacing)
+            return PhantomDataset("test", data.cases or 0, data.shape, data.spacing)
         if folder is None:
             raise InputError(f"benchmark {self.benchmark.name} runs on your own cases; give their folder with --data")
-        return FolderDataset.open(folder, first=self.data.first, limit=self.data.cases)
+        dataset = data.open_folder(folder)
+        if data.split is not None:
+            return dataset.only(find_split(data.split, collections).test[: data.cases])
+        return dataset.part(data.first or 0, data.cases)
 
 
 def read_benchmark_card(name: str, collections: Collections) -> BenchmarkCard:

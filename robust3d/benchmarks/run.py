@@ -17,6 +17,7 @@ from robust3d.foundation.memory import is_out_of_memory
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
+from robust3d.zoo.members import Member
 
 Report = Callable[[Cell, dict[str, Any] | None, bool], None]
 """Called after every cell with its record (``None`` if it failed) and whether it was stored before."""
@@ -42,6 +43,8 @@ class Benchmark:
         Seed of every attack.
     load : callable
         Gives the pipeline of a model's name.
+    member : callable
+        Gives the model that evaluates a case in the name of another: a fold of a cross-validated one.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Benchmark:
     threat: ThreatModel
     seed: int
     load: Callable[[str], Pipeline]
+    member: Callable[[str, str], Member] = lambda model, _: Member(model)
     classes: Callable[[str], int] | None = None
     """Checks a model of that name without loading it, and gives its classes; by default it is loaded."""
     _volumes: dict[str, str] = field(default_factory=dict)
@@ -79,9 +83,10 @@ class Benchmark:
         self.check()
         records: list[dict[str, Any]] = []
         for model in self.models:
-            pipeline = self.load(model)
             loaded: Volume | None = None
             for cell in self.plan(model):
+                member = self.member(model, cell.case)
+                pipeline = self.load(member.name)
                 try:
                     if loaded is None or loaded.name != cell.case:
                         loaded = self._load(cell.case)
@@ -92,7 +97,9 @@ class Benchmark:
                 record, stored = self._cell(cell, pipeline, loaded, store)
                 if record is not None:
                     # A clean cell serves every threat model and seed; the row tells those of this run.
-                    records.append({**record, **cell.names, "threat": self.threat.settings(), "seed": self.seed})
+                    records.append(
+                        {**record, **cell.names, **member.record(), "threat": self.threat.settings(), "seed": self.seed}
+                    )
                 report(cell, record, stored)
         return records
 
@@ -135,8 +142,9 @@ class Benchmark:
 
     def _check_attacks(self) -> None:
         """Check every model and refuse, before anything is computed, what an attack cannot serve."""
-        for model in self.models:
-            classes = self.load(model).classes if self.classes is None else self.classes(model)
+        members = [self.member(model, case).name for model in self.models for case in self.dataset.names]
+        for name in dict.fromkeys(members):
+            classes = self.load(name).classes if self.classes is None else self.classes(name)
             for attack in self.attacks:
                 attack.check(classes, self.threat)
 

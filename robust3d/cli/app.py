@@ -36,8 +36,9 @@ boards.default(leaderboard.board)
 for command in (leaderboard.add, leaderboard.claim, leaderboard.validate, leaderboard.schema):
     boards.command(command)
 app.command(boards)
-data = App(name="data", help="Make datasets.")
+data = App(name="data", help="Make and check datasets.")
 data.command("robust3d.cli.data:phantom", name="phantom", help="Write procedural abdominal CTs with labels.")
+data.command("robust3d.cli.data:check", name="check", help="List the cases of a folder, or all that is wrong.")
 app.command(data)
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``robust3d data phantom``."""
+"""``robust3d data phantom`` and ``robust3d data check``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -36,8 +37,8 @@ def phantom(
         Pathological variant with class 2, cyst.
     """
     from robust3d.cli.progress import progress_bar
-    from robust3d.data.folder import write_folder
     from robust3d.data.phantoms import PhantomDataset
+    from robust3d.data.writing import write_folder
 
     dataset = PhantomDataset(split, cases, shape, spacing, cyst)
     labels = {"background": 0, "pancreas": 1} | ({"cyst": 2} if cyst else {})
@@ -45,3 +46,42 @@ def phantom(
         task = bar.add_task("phantom", total=cases)
         write_folder(dataset, out, name="PhantomPancreas", labels=labels, report=lambda _: bar.advance(task))
     Console(highlight=False).print(f"wrote {cases} cases to {out}", markup=False)
+
+
+def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> None:
+    """List the labelled cases of a folder, or everything that is wrong with them (exit code 2).
+
+    Parameters
+    ----------
+    folder
+        Folder as --data takes it.
+    layout
+        Name of its layout; by default the one that recognises it.
+    headers
+        Look at the headers alone, and leave out the voxels (values that are not finite, classes that are unknown).
+    """
+    from robust3d.cli.progress import progress_bar
+    from robust3d.data.layouts.registry import find_layout
+    from robust3d.data.layouts.survey import header_problems, voxel_problems
+    from robust3d.foundation.errors import InputError
+
+    console = Console(highlight=False, soft_wrap=True)
+    found = find_layout(folder, layout)
+    listing = found.scan(folder)
+    problems = list(listing.problems) or ([] if listing.entries else ["it holds no labelled case"])
+    with progress_bar("cases") as bar:
+        task = bar.add_task("checking cases", total=len(listing.entries))
+        for entry in listing.entries:
+            wrong = header_problems(found, [entry])
+            problems += wrong or ([] if headers else voxel_problems(found, listing, entry))
+            bar.advance(task)
+    if problems:
+        for problem in problems:
+            console.print(f"- {problem}", markup=False)
+        raise InputError(f"{folder} (layout {found.name}) has {len(problems)} problems, listed above")
+    console.print(f"{folder}: layout {found.name}, {len(listing.entries)} labelled cases", markup=False)
+    names = listing.labels or {}
+    if names:
+        console.print("labels: " + ", ".join(f"{value} {name}" for name, value in names.items()), markup=False)
+    for entry in listing.entries:
+        console.print(f"{entry.name}  {entry.image.relative_to(folder)}", markup=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.syntax import Syntax
@@ -13,6 +14,9 @@ from rich.text import Text
 
 from robust3d.cli.options import Collection
 from robust3d.foundation.errors import InputError
+
+if TYPE_CHECKING:
+    from robust3d.benchmarks.card import BenchmarkData
 
 Row = Sequence[str]
 
@@ -103,10 +107,15 @@ def benchmarks(*, collection: Collection = ()) -> None:
     def row(name: str) -> Row:
         card = read_benchmark_card(name, collections)
         about = card.benchmark
-        return name, ", ".join(about.models), ", ".join(about.attacks), str(card.data.cases), str(card.threat.build())
+        return name, ", ".join(about.models), ", ".join(about.attacks), _cases(card.data), str(card.threat.build())
 
     headings = ("name", "models", "attacks", "cases", "threat model")
     _show("benchmarks", headings, collections.entries("benchmarks"), row)
+
+
+def _cases(data: BenchmarkData) -> str:
+    counted = str(data.cases) if data.cases else "all"
+    return counted if data.split is None else f"{counted} of split {data.split}"
 
 
 def _show(title: str, headings: Row, names: Iterable[str], row: Callable[[str], Row]) -> None:

@@ -48,7 +48,7 @@ def run(
     storage
         What a perturbed volume can hold, instead of the card's: int16 lets attacks move in whole numbers only.
     data
-        nnU-Net raw folder with the test cases, for cards that do not generate them.
+        Folder with the test cases in any layout that robust3d data check knows, for cards that do not generate them.
     dry_run
         Only tell how many cells and windows are left, and about how much time and memory they take on this device.
     """
@@ -71,6 +71,7 @@ def run(
     from robust3d.report.tracking.open import open_tracker
     from robust3d.report.tracking.runs import track_cell, track_leaderboard, track_settings
     from robust3d.zoo.load import check_model, load_model
+    from robust3d.zoo.members import Members
 
     keep_freed_memory()
     collections = Collections.open(collection)
@@ -85,11 +86,12 @@ def run(
         name=about.name,
         models=model or about.models,
         attacks=[find_attack(name, load, collections) for name in attack or about.attacks],
-        dataset=settings.dataset(None if data is None else str(data)),
+        dataset=settings.dataset(None if data is None else str(data), collections),
         threat=settings.threat.build(epsilon=epsilon, storage=storage),
         seed=about.seed if seed is None else seed,
         load=load,
         classes=lambda name: check_model(name, collections),
+        member=Members(collections),
     )
     store = Store(out)
     if dry_run:

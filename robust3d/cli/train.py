@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,6 +21,7 @@ def train(
     *,
     out: Out,
     data: Path | None = None,
+    fold: str | None = None,
     name: str | None = None,
     steps: int | None = None,
     device: Device = "auto",
@@ -33,7 +35,11 @@ def train(
     card
         Name of a training recipe, or a path to its card.
     data
-        nnU-Net raw folder: its first cases train, the next ones validate; for recipes that do not generate theirs.
+        Folder of labelled cases in any layout that robust3d data check knows; for recipes that do not generate theirs.
+    fold
+        I/K: cut the cases into K folds, leave fold I out for testing and train on the others; all/K: every fold, one
+        after the other. A model is saved in OUT/zoo/NAME/fold-I; once all K are there, robust3d run --collection OUT
+        evaluates each case with the model that did not see it.
     name
         Name of the model in its card; the recipe's by default.
     steps
@@ -41,60 +47,67 @@ def train(
         of the weights, to compare with another machine's or the file beside a model's card.
     """
     from robust3d.cli.progress import progress_bar
-    from robust3d.data.folder import FolderDataset
+    from robust3d.defenses.cases import Fold, training_cases
     from robust3d.defenses.launch import joined, local_device
     from robust3d.defenses.recipe import Recipe
     from robust3d.defenses.reproduction import reproduce
-    from robust3d.defenses.run import Training, recipe_datasets
+    from robust3d.defenses.run import Training
     from robust3d.foundation.allocator import keep_freed_memory
     from robust3d.foundation.cards import read_card
     from robust3d.foundation.collections import Collections
-    from robust3d.foundation.errors import InputError
-    from robust3d.report.tracking.open import open_tracker
-    from robust3d.report.tracking.training import track_recipe
-    from robust3d.zoo.export import export_model
+    from robust3d.zoo.export import export_model, model_name
     from robust3d.zoo.load import find_device, weight_file
 
     keep_freed_memory()
     collections = Collections.open(collection)
     recipe = read_card(collections.find("defenses", card), Recipe)
-    sizes = recipe.data.train_cases, recipe.data.validation_cases
-    if data is None:
-        datasets: Any = recipe_datasets(recipe)
-    elif recipe.data.source == "phantom":
-        raise InputError(f"recipe {recipe.recipe.name} generates its cases; leave out --data {data}")
-    else:
-        datasets = (FolderDataset.open(data, limit=sizes[0]), FolderDataset.open(data, first=sizes[0], limit=sizes[1]))
+    model = name or model_name(recipe)
     place = find_device(local_device(device))
     with joined(place) as processes:
         console = Console(highlight=False, quiet=not processes.first)
-        with progress_bar("cases", quiet=not processes.first) as bar:
-            task = bar.add_task("loading cases", total=sum(sizes))
-            loaded = [[_advance(bar, task, dataset.load(case)) for case in dataset.names] for dataset in datasets]
-        training = Training(
-            recipe,
-            out,
-            *loaded,
-            find_weights=lambda model, stage: weight_file(model, stage, collections),
-            device=place,
-            processes=processes,
-        )
-        if steps is not None:
-            console.print(reproduce(training, steps), markup=False, soft_wrap=True)
-            return
-        finished = []
-        tracked = track if processes.first else ()
-        with _stop_asked() as asked, open_tracker(tracked, out, name=recipe.recipe.name) as tracker:
-            track_recipe(tracker, recipe)
-            for stage in recipe.stages:
-                result = _train_stage(training, stage, asked, console, tracker)
-                if result is None:
-                    raise KeyboardInterrupt
-                finished.append(result)
-        command = f"robust3d train {card} --out {out.name}" + (" --data DATA" if data else "")
-        model = name or f"{recipe.network.name}-{'c2f-' if recipe.fine else ''}{recipe.recipe.name}"
-        processes.once(lambda: export_model(recipe, finished, out / "model", name=model, command=command))
-        console.print(f"saved model {model} in {out / 'model'}", markup=False)
+        for part in [None] if fold is None else Fold.parse_all(fold):
+            cases = training_cases(recipe, data, part, collections)
+            with progress_bar("cases", quiet=not processes.first) as bar:
+                task = bar.add_task("loading cases", total=cases.size)
+                loaded = cases.load(partial(bar.advance, task))
+            training = Training(
+                recipe,
+                out if part is None else out / f"fold-{part.index}",
+                *loaded,
+                find_weights=lambda model, stage: weight_file(model, stage, collections),
+                device=place,
+                processes=processes,
+            )
+            if steps is not None:
+                console.print(reproduce(training, steps), markup=False, soft_wrap=True)
+                continue
+            finished = _train_stages(training, track if processes.first else (), console)
+            own, folder, options = model, out / "model", " --data DATA" if data else ""
+            if part is not None:
+                own, options = f"{model}/fold-{part.index}", f"{options} --fold {part}"
+                folder = out / "zoo" / own
+            command = f"robust3d train {card} --out {out.name}{options}"
+            processes.once(
+                partial(export_model, recipe, finished, folder, name=own, command=command, split=cases.split)
+            )
+            console.print(f"saved model {own} in {folder}", markup=False)
+
+
+def _train_stages(training: Any, track: tuple[str, ...], console: Console) -> list[Any]:
+    """Train every stage in turn; Ctrl-C and SIGTERM stop after the step."""
+    from robust3d.report.tracking.open import open_tracker
+    from robust3d.report.tracking.training import track_recipe
+
+    finished = []
+    recipe = training.recipe
+    with _stop_asked() as asked, open_tracker(track, training.out, name=recipe.recipe.name) as tracker:
+        track_recipe(tracker, recipe)
+        for stage in recipe.stages:
+            result = _train_stage(training, stage, asked, console, tracker)
+            if result is None:
+                raise KeyboardInterrupt
+            finished.append(result)
+    return finished
 
 
 def _train_stage(training: Any, stage: str, asked: Event, console: Console, tracker: Any) -> Any:
@@ -130,11 +143,6 @@ def _train_stage(training: Any, stage: str, asked: Event, console: Console, trac
             f"stopped; checkpoint of step {last} in {training.checkpoint(stage)}", markup=False, soft_wrap=True
         )
     return result
-
-
-def _advance(bar: Any, task: Any, case: Any) -> Any:
-    bar.advance(task)
-    return case
 
 
 @contextmanager

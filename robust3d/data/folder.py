@@ -1,150 +1,120 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nnU-Net raw folders: ``dataset.json``, ``imagesTr/CASE_0000.nii.gz`` and ``labelsTr/CASE.nii.gz``."""
+"""A folder of labelled cases, in any known layout, as a dataset."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from robust3d.data.dataset import Dataset
+import numpy as np
+from numpy.typing import NDArray
+
+from robust3d.data.classes import ClassCard, label_table
+from robust3d.data.layouts.layout import Entry, Layout
+from robust3d.data.layouts.survey import header_problems, open_folder, refuse
+from robust3d.data.rescale import rescale_to_percent
 from robust3d.foundation.errors import InputError, nearest
-from robust3d.foundation.files import make_folder, write_text
-from robust3d.volume.nifti import read_volume, save_image, save_label
 from robust3d.volume.volume import Volume
 
 
 @dataclass(frozen=True)
 class FolderDataset:
-    """Labelled cases of a single-channel nnU-Net raw folder; open one with :meth:`open`.
+    """Labelled cases of a folder; open one with :meth:`open`.
 
     Parameters
     ----------
     root : Path
-        The folder with ``dataset.json``.
-    names : sequence of str
-        Cases in order.
-    ending : str
-        Suffix of the files, such as ``.nii.gz``.
-    classes : tuple of int
-        Values that labels may hold.
+        The folder.
+    layout : Layout
+        How cases lie in it.
+    entries : dict of str to Entry
+        Cases by name, in order.
+    values : tuple of int, or None
+        Values that stored labels may hold.
+    table : ndarray of uint8, shape (256,)
+        Class of each value.
+    rescale : bool
+        Whether voxels become percent of each case's range; see :func:`rescale_to_percent`.
     """
 
     root: Path
-    names: Sequence[str]
-    ending: str
-    classes: tuple[int, ...]
+    layout: Layout
+    entries: dict[str, Entry]
+    values: tuple[int, ...] | None
+    table: NDArray[np.uint8]
+    rescale: bool = False
 
     @classmethod
-    def open(cls, root: str | Path, *, first: int = 0, limit: int | None = None) -> FolderDataset:
-        """Return the labelled cases of a folder by name, ``limit`` of them from number ``first`` on.
+    def open(
+        cls, root: str | Path, *, layout: str | None = None, classes: Sequence[ClassCard] = (), rescale: bool = False
+    ) -> FolderDataset:
+        """Return all labelled cases of a folder by name.
+
+        Parameters
+        ----------
+        root : path
+            The folder.
+        layout : str, optional
+            Name of its layout; by default the one that recognises it.
+        classes : sequence of ClassCard
+            Label map; the stored values by default.
+        rescale : bool
+            Whether voxels become percent of each case's range.
 
         Raises
         ------
         InputError
-            If the folder is not nnU-Net raw, has several channels, lacks a label, or has too few cases.
+            With every problem of the folder at once, as far as names and descriptions tell.
         """
         folder = Path(root)
-        card = _read_json(folder / "dataset.json")
-        ending = str(card.get("file_ending", ".nii.gz"))
-        channels = card.get("channel_names", {})
-        if not isinstance(channels, dict) or len(channels) != 1:
-            raise InputError(f"{folder / 'dataset.json'} does not name exactly one channel; one is supported")
-        images = sorted((folder / "imagesTr").glob(f"*_0000{ending}"))
-        names = [path.name.removesuffix(f"_0000{ending}") for path in images]
-        if not names:
-            raise InputError(f"folder {folder / 'imagesTr'} holds no image CASE_0000{ending}")
-        for name in names:
-            if not (folder / "labelsTr" / f"{name}{ending}").is_file():
-                raise InputError(f"case {name} has no label {folder / 'labelsTr' / f'{name}{ending}'}")
-        chosen = names[first:] if limit is None else names[first : first + limit]
-        if limit is not None and len(chosen) < limit:
+        found, listing = open_folder(folder, layout)
+        values = None if listing.labels is None else tuple(sorted(listing.labels.values()))
+        table = label_table(classes, listing.labels, listing.ignore, where=str(folder))
+        return cls(folder, found, {entry.name: entry for entry in listing.entries}, values, table, rescale)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the cases in order."""
+        return list(self.entries)
+
+    def part(self, first: int, count: int | None) -> FolderDataset:
+        """Return ``count`` cases from number ``first`` on, or all from there.
+
+        Raises
+        ------
+        InputError
+            If there are fewer.
+        """
+        chosen = self.names[first:] if count is None else self.names[first : first + count]
+        if not chosen or (count is not None and len(chosen) < count):
+            wanted = f"case {first + 1} and later ones" if count is None else f"cases {first + 1} to {first + count}"
+            raise InputError(f"{self.root} has {len(self.names)} labelled cases; {wanted} are asked for")
+        return self.only(chosen)
+
+    def only(self, names: Sequence[str]) -> FolderDataset:
+        """Return these cases, after a look at the headers of their files.
+
+        Raises
+        ------
+        InputError
+            If a name is unknown, or with every problem of these cases at once.
+        """
+        missing = [name for name in names if name not in self.entries]
+        if missing:
+            more = f" and {len(missing) - 1} more of {len(names)}" if len(missing) > 1 else ""
             raise InputError(
-                f"{folder} has {len(names)} labelled cases; cases {first + 1} to {first + limit} are asked for"
+                f"{self.root} has no case {missing[0]!r}{more}; {nearest(missing[0], self.entries)}; it holds "
+                f"{len(self.names)} cases"
             )
-        return cls(folder, chosen, ending, _classes(card, folder))
+        entries = {name: self.entries[name] for name in names}
+        refuse(self.root, header_problems(self.layout, entries.values()))
+        return replace(self, entries=entries)
 
     def load(self, name: str) -> Volume:
         """Read one case with its label."""
-        if name not in self.names:
-            raise InputError(f"unknown case {name!r} in {self.root}; {nearest(name, self.names)}")
-        return read_volume(
-            self.root / "imagesTr" / f"{name}_0000{self.ending}",
-            self.root / "labelsTr" / f"{name}{self.ending}",
-            name=name,
-            classes=self.classes,
-        )
-
-
-def write_folder(
-    dataset: Dataset, root: Path, *, name: str, labels: dict[str, int], report: Callable[[str], None] = lambda _: None
-) -> None:
-    """Write a dataset as an nnU-Net raw folder; the same call again overwrites its cases.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Labelled cases; loaded one at a time.
-    root : Path
-        New or existing folder.
-    name : str
-        Name of the dataset.
-    labels : dict of str to int
-        Class names; ``background`` is 0.
-    report : callable
-        Called with the name of each case once it is written.
-
-    Raises
-    ------
-    InputError
-        Before anything is written, if the folder holds other cases, which would mix with these.
-    """
-    make_folder(root)
-    images = {case: root / "imagesTr" / f"{case}_0000.nii.gz" for case in dataset.names}
-    truths = {case: root / "labelsTr" / f"{case}.nii.gz" for case in dataset.names}
-    _check_no_others(root, {*images.values(), *truths.values()})
-    for case in dataset.names:
-        volume = dataset.load(case)
-        save_image(volume, images[case])
-        save_label(volume.known_label(), volume, truths[case])
-        report(case)
-    card = {
-        "name": name,
-        "channel_names": {"0": "CT"},
-        "labels": labels,
-        "numTraining": len(dataset.names),
-        "file_ending": ".nii.gz",
-    }
-    # Last, so that a folder with a dataset.json is complete.
-    write_text(root / "dataset.json", json.dumps(card, indent=2) + "\n")
-
-
-def _check_no_others(root: Path, written: set[Path]) -> None:
-    for folder in ("imagesTr", "labelsTr"):
-        # Hidden files are no cases.
-        others = sorted(path for path in (root / folder).glob("[!.]*") if path not in written)
-        if others:
-            raise InputError(
-                f"{others[0]} is none of the cases to be written and would mix with them ({len(others)} such files in "
-                f"{folder}); delete them or choose another folder"
-            )
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; an nnU-Net raw folder holds a dataset.json") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; it must hold an object")
-    return content
-
-
-def _classes(card: dict[str, object], folder: Path) -> tuple[int, ...]:
-    labels = card.get("labels")
-    if not isinstance(labels, dict) or not all(isinstance(value, int) for value in labels.values()):
-        raise InputError(f"{folder / 'dataset.json'} needs labels as name: integer; regions are not supported")
-    return tuple(sorted(labels.values()))
+        if name not in self.entries:
+            raise InputError(f"unknown case {name!r} in {self.root}; {nearest(name, self.entries)}")
+        stored = self.layout.read(self.entries[name], self.values)
+        volume = replace(stored, label=self.table[stored.known_label()])
+        return rescale_to_percent(volume) if self.rescale else volume

@@ -79,7 +79,7 @@ class Adversary(Card, ABC):
         warmup = self.warmup * iterations
         return min(1.0, max(0.0, begun / warmup)) if warmup else float(begun > 0)
 
-    def threat(self, valid: tuple[float, float], strength: float = 1.0) -> ThreatModel:
+    def threat(self, valid: tuple[float, float] | None, strength: float = 1.0) -> ThreatModel:
         """Return the threat model at a fraction of the full epsilon."""
         return ThreatModel(norm="linf", epsilon=self.epsilon * strength, unit=self.unit, valid=valid)
 

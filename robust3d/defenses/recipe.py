@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from robust3d.data.card import CaseSettings
 from robust3d.defenses.algorithms.adaptive import Adaptive
 from robust3d.defenses.algorithms.fast import Fast
 from robust3d.defenses.algorithms.free import Free
@@ -18,6 +19,7 @@ from robust3d.defenses.algorithms.vaft import Vaft
 from robust3d.foundation.cards import Card, Reference
 from robust3d.networks.card import NetworkCard
 from robust3d.networks.registry import TrainingLoss, count_auxiliary_heads
+from robust3d.segment.fusion import FusionKind
 from robust3d.segment.grid import parse_grid
 
 
@@ -28,18 +30,31 @@ class About(Card):
     description: str
 
 
-class DataSettings(Card):
-    """Which cases train and validate.
+class DataSettings(CaseSettings):
+    """Which cases train and validate: those of a split, or by number.
 
-    ``source = "phantom"`` generates them; ``"folder"`` reads an nnU-Net raw folder given by ``--data``,
-    whose first cases by name train and whose next ones validate; these have their own shape and spacing.
+    Of a folder without a split, the first cases by name train and the next ones validate. With ``--fold``, those that
+    validate are taken from the cases outside the fold, and the others train.
     """
 
-    source: Literal["phantom", "folder"]
-    train_cases: PositiveInt
-    validation_cases: PositiveInt
-    shape: tuple[int, int, int] = (112, 96, 80)
-    spacing: tuple[float, float, float] = (3.0, 3.0, 4.0)
+    train_cases: PositiveInt | None = None
+    """By default all that are left."""
+    validation_cases: PositiveInt | None = None
+    fold_sizes: tuple[PositiveInt, ...] | None = None
+    """Cases of each fold; by default sizes that differ by one at most, the larger ones first."""
+    fold_seed: NonNegativeInt | None = None
+    """Of the shuffle before cases are cut into folds; 0 by default."""
+
+    def check(self) -> None:
+        """Refuse settings that would change nothing, and a missing number of cases."""
+        self.check_source(("fold_sizes", "fold_seed"))
+        counts = ("train_cases", "validation_cases", "fold_sizes", "fold_seed")
+        given = [key for key in counts if getattr(self, key) is not None]
+        if self.split is not None and given:
+            raise ValueError(f"data.{given[0]} has no effect with data.split, which names the cases; leave one out")
+        for key in counts[:2] if self.source == "phantom" else counts[1:2]:
+            if self.split is None and key not in given:
+                raise ValueError(f"key 'data.{key}' is missing")
 
 
 class NetworkSettings(NetworkCard):
@@ -49,10 +64,15 @@ class NetworkSettings(NetworkCard):
 
 
 class IntensitySettings(Card):
-    """Truncation window in HU; z-score per case follows."""
+    """Truncation window in the unit of the volumes, none by default (MR); z-score per case follows."""
 
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def window(self) -> tuple[float, float] | None:
+        """Lowest and highest value that the network sees."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 AnyAdversary = Pgd | Trades | Fast | Free | SegPgd | Adaptive | Vaft | Noise
@@ -114,6 +134,8 @@ class DeploySettings(Card):
     align: PositiveInt | None = None
     """The box of the cascade lies at multiples of so many voxels; 1 if not given."""
     min_component: float = Field(default=0.0, ge=0, le=1)
+    fusion: FusionKind = "probabilities"
+    """How windows join where they overlap; ``vote`` is a majority vote."""
 
     @field_validator("coarse_grid", "fine_grid")
     @classmethod
@@ -148,10 +170,16 @@ class Recipe(Card):
 
     def _check_effects(self) -> None:
         """Refuse settings that were written but would change nothing."""
-        if self.data.source == "folder":
-            for key in ("shape", "spacing"):
-                if key in self.data.model_fields_set:
-                    raise ValueError(f"data.{key} has no effect with source 'folder', whose cases have their own")
+        self.data.check()
+        if (self.intensity.low is None) != (self.intensity.high is None):
+            raise ValueError("the section intensity needs both low and high, or neither for no truncation")
+        if self.data.classes is not None and self.network.classes != 1 + len(self.data.classes):
+            raise ValueError(
+                f"network.classes = {self.network.classes} and data.classes holds {len(self.data.classes)}; a network "
+                "has one class more, the background"
+            )
+        if self.adversary is not None:
+            self.data.check_unit(self.adversary.unit)
         for key in ("fine_grid", "margin", "fine_window", "align"):
             given = getattr(self.deploy, key) is not None
             if given and self.fine is None:

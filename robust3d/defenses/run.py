@@ -10,8 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from robust3d.data.dataset import Dataset
-from robust3d.data.phantoms import PhantomDataset
 from robust3d.defenses.checkpoint import Progress
 from robust3d.defenses.processes import Processes
 from robust3d.defenses.recipe import Recipe
@@ -91,7 +89,7 @@ class Training:
         self.find_weights = find_weights
         self.device = device
         self.processes = processes
-        self.intensity = Intensity(recipe.intensity.low, recipe.intensity.high)
+        self.intensity = Intensity(*(recipe.intensity.window or ()))
         for case in (*training, *validation):
             highest = int(case.known_label().max())
             if highest >= recipe.network.classes:
@@ -160,20 +158,3 @@ def _outside(state: dict[str, Tensor], layers: Sequence[str], network: nn.Module
             known = [name for name, _ in network.named_children()]
             raise InputError(f"start_layers: the network has no layer {layer!r}; {nearest(layer, known)}")
     return {name: tensor for name, tensor in state.items() if not name.startswith(tuple(f"{one}." for one in layers))}
-
-
-def recipe_datasets(recipe: Recipe) -> tuple[Dataset, Dataset]:
-    """Return the training and validation cases that a recipe generates itself.
-
-    Raises
-    ------
-    InputError
-        If the recipe wants a folder.
-    """
-    data = recipe.data
-    if data.source != "phantom":
-        raise InputError(f"recipe {recipe.recipe.name} trains on your own cases; give their nnU-Net folder with --data")
-    return (
-        PhantomDataset("train", data.train_cases, data.shape, data.spacing),
-        PhantomDataset("validation", data.validation_cases, data.shape, data.spacing),
-    )

@@ -38,6 +38,7 @@ def stage_settings(recipe: Recipe, name: str) -> dict[str, Any]:
     """Return all settings that decide the weights of one stage, JSON-ready."""
     settings = recipe.model_dump(mode="json", exclude={"recipe", "reference", "deploy", "coarse", "fine", "network"})
     # Keys that are left out say nothing: a loss that was not chosen follows from the network.
+    settings["data"] = recipe.data.model_dump(mode="json", exclude_none=True)
     stage = recipe.stages[name].model_dump(mode="json", exclude_none=True)
     if recipe.adversary is not None:
         settings["adversary"] = recipe.adversary.model_dump(mode="json", exclude_none=True)
@@ -85,7 +86,7 @@ class StageTrainer:
     ) -> None:
         self.recipe = recipe
         self.stage: StageSettings = recipe.stages[name]
-        self.valid = (recipe.intensity.low, recipe.intensity.high)
+        self.valid = recipe.intensity.window
         self.processes = processes
         self.windows = processes.windows(self.stage.batch, self.stage.accumulate or 1)
         self.network = channels_last(network)

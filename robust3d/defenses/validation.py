@@ -63,7 +63,7 @@ def validate(
     network: nn.Module,
     sampler: WindowSampler,
     adversary: Adversary | None,
-    valid: tuple[float, float],
+    valid: tuple[float, float] | None,
     device: torch.device,
     processes: Processes = _ALONE,
 ) -> Validation:

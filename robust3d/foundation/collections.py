@@ -89,3 +89,7 @@ def _cards(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield path.stem, path
             elif (path / "card.toml").is_file():
                 yield path.name, path / "card.toml"
+            else:
+                # A cross-validated model: one entry a fold.
+                for card in path.glob("fold-*/card.toml"):
+                    yield f"{path.name}/{card.parent.name}", card

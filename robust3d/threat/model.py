@@ -14,9 +14,13 @@ from robust3d.foundation.errors import InputError, nearest
 from robust3d.volume.quantise import round_toward
 from robust3d.volume.slabs import slabs
 
-UNITS = {"linf": ("HU", "intensity"), "l2": ("RMS HU", "RMS intensity")}
-"""Units of epsilon by norm: ``HU`` for CT, ``intensity`` for volumes without a physical unit, in the values stored
-in the file; with ``RMS``, the root of the mean square change of a voxel."""
+UNITS = {
+    "linf": ("HU", "intensity", "% of range"),
+    "l2": ("RMS HU", "RMS intensity", "RMS % of range"),
+}
+"""Units of epsilon by norm: ``HU`` for CT; ``intensity`` for volumes without a physical unit, in the values stored
+in the file; ``% of range`` for those rescaled by the percentiles of each case (:mod:`robust3d.data.rescale`); with
+``RMS``, the root of the mean square change of a voxel."""
 
 STORAGES = ("float32", "int16")
 
@@ -38,8 +42,7 @@ class ThreatModel:
     epsilon : float
         Bound of the norm, in ``unit``.
     unit : str
-        Unit of ``epsilon``: ``"HU"`` or ``"intensity"``, for ``"l2"`` ``"RMS HU"`` or ``"RMS intensity"``; without
-        ``RMS`` also that of ``valid`` and of the volume.
+        Unit of ``epsilon``, one of :data:`UNITS`; without ``RMS`` also that of ``valid`` and of the volume.
     valid : (float, float) or None
         Range of values that a perturbed volume may hold.
     storage : str

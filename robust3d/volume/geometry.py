@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from robust3d.foundation.errors import InputError
 
+Grid = tuple[tuple[int, ...], tuple[float, ...], NDArray[np.float64]]
+"""Shape, spacing in mm and affine."""
+
 
 class GeometryWarning(UserWarning):
     """Image and label disagree about their place in the scanner only, or a header had to be mended."""

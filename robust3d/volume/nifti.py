@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from robust3d.foundation.errors import InputError
 from robust3d.foundation.files import make_folder, replacing
-from robust3d.volume.geometry import GeometryWarning, check_pair
+from robust3d.volume.geometry import GeometryWarning, Grid, check_pair
 from robust3d.volume.quantise import round_toward
 from robust3d.volume.volume import Label, Storage, Triple, Volume
 
@@ -106,6 +106,29 @@ def read_label(path: str | Path, like: Volume) -> Label:
     here = (Path(like.name), like.shape, like.spacing, like.affine)
     check_pair(here, (Path(path), label.shape, *_geometry(file, Path(path))))
     return label
+
+
+def read_voxels_of_label(path: str | Path, classes: Iterable[int] | None = None) -> Label:
+    """Return the voxels of a label whose header does not tell their place.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or holds fractions or values other than ``classes``.
+    """
+    return _read_label(_open(Path(path)), Path(path), classes)
+
+
+def read_grid(path: str | Path) -> Grid:
+    """Return shape, spacing in mm and affine of a NIfTI file without reading its voxels.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged as far as its header tells, or not 3D.
+    """
+    file = _open(Path(path))
+    return tuple(file.shape[:3]), *_geometry(file, Path(path))
 
 
 def save_image(volume: Volume, path: Path) -> None:

@@ -26,10 +26,10 @@ class ModelAbout(Card):
 
 
 class IntensityCard(Card):
-    """Truncation window in HU; z-score per case follows."""
+    """Truncation window in the unit of the volumes, none by default (MR); z-score per case follows."""
 
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
     scheme: Literal["zscore"] = "zscore"
 
 
@@ -98,6 +98,14 @@ class TrainingCard(Card):
     """What the validation DSC means."""
 
 
+class SplitCard(Card):
+    """Which cases the model saw: the list stands beside the card."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9._-]+\.json$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the three lists of names."""
+
+
 class ResultsCard(Card):
     """What the model reached in a benchmark, mean DSC over its cases in percent."""
 
@@ -120,6 +128,7 @@ class ModelCard(Card):
     transform: SmoothingCard | BitDepthCard | None = Field(default=None, discriminator="kind")
     """Input transform of the whole model; attacks and their gradients pass through it."""
     training: TrainingCard
+    split: SplitCard | None = None
     results: ResultsCard | None = None
     reference: Reference
 

@@ -9,14 +9,37 @@ from pathlib import Path
 
 import tomlkit
 
+from robust3d.data.splits import FILE, Split, write_split
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.run import TrainedStage
 from robust3d.foundation.files import make_folder, replacing, write_text
 from robust3d.networks.card import NetworkCard
-from robust3d.zoo.card import CascadeCard, IntensityCard, ModelAbout, ModelCard, StageCard, TrainingCard
+from robust3d.segment.fusion import FusionKind
+from robust3d.zoo.card import (
+    CascadeCard,
+    IntensityCard,
+    ModelAbout,
+    ModelCard,
+    SplitCard,
+    StageCard,
+    TrainingCard,
+)
 
 
-def export_model(recipe: Recipe, stages: Sequence[TrainedStage], folder: Path, *, name: str, command: str) -> ModelCard:
+def model_name(recipe: Recipe) -> str:
+    """Return the name of a recipe's model unless a user gives another: network, ``c2f`` for two stages, recipe."""
+    return f"{recipe.network.name}-{'c2f-' if recipe.fine else ''}{recipe.recipe.name}"
+
+
+def export_model(
+    recipe: Recipe,
+    stages: Sequence[TrainedStage],
+    folder: Path,
+    *,
+    name: str,
+    command: str,
+    split: Split | None = None,
+) -> ModelCard:
     """Write ``card.toml`` and the weights of a run into ``folder``.
 
     Parameters
@@ -31,23 +54,28 @@ def export_model(recipe: Recipe, stages: Sequence[TrainedStage], folder: Path, *
         Name of the model.
     command : str
         The command that trains it again.
+    split : Split, optional
+        Names of the cases of the run; written beside the card.
     """
     make_folder(folder)
     for stage in stages:
         with replacing(folder / stage.weights.name) as temporary:
             shutil.copyfile(stage.weights, temporary)
-    card = model_card(recipe, stages, name=name, command=command)
+    if split is not None:
+        write_split(split, folder / FILE)
+    card = model_card(recipe, stages, name=name, command=command, split=split)
     # The fine stage has no component filter of its own.
     content = card.model_dump(mode="json", exclude_none=True, exclude={"fine": {"min_component"}})
     write_text(folder / "card.toml", tomlkit.dumps(content))
     return card
 
 
-def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, command: str) -> ModelCard:
+def model_card(
+    recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, command: str, split: Split | None = None
+) -> ModelCard:
     """Return the card of a trained model."""
     trained = {stage.name: stage for stage in stages}
     robust = recipe.adversary is not None
-    cases = f"{recipe.data.train_cases} training, {recipe.data.validation_cases} validation cases"
     adversary = recipe.adversary
     under = "clean"
     if adversary is not None and adversary.epsilon > 0:
@@ -62,14 +90,14 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
     fine: StageCard | None = None
     cascade: CascadeCard | None = None
     if recipe.fine is not None and deploy.fine_grid is not None and deploy.margin is not None:
-        fine = _stage(trained["fine"], deploy.fine_window or recipe.fine.window, deploy.fine_grid)
+        fine = _stage(trained["fine"], deploy.fine_window or recipe.fine.window, deploy.fine_grid, deploy.fusion)
         cascade = CascadeCard(margin=deploy.margin, min_component=deploy.min_component, align=deploy.align or 1)
     return ModelCard(
         model=ModelAbout(
             name=name,
             description=recipe.recipe.description,
             defense=recipe.recipe.name if robust else "none",
-            data=f"{recipe.data.source}: {cases}",
+            data=_describe_data(recipe, split),
             licence="Apache-2.0",
         ),
         network=NetworkCard(**network),
@@ -78,6 +106,7 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
             trained["coarse"],
             deploy.coarse_window or recipe.coarse.window,
             deploy.coarse_grid,
+            deploy.fusion,
             min_component=deploy.min_component,
         ),
         fine=fine,
@@ -89,15 +118,34 @@ def model_card(recipe: Recipe, stages: Sequence[TrainedStage], *, name: str, com
             validation=f"foreground DSC in percent pooled over fixed validation windows, {under}, best iteration",
             **figures,  # type: ignore[arg-type]
         ),
+        split=None if split is None else SplitCard(file=FILE, sha256=split.sha256),
         reference=recipe.reference,
     )
 
 
-def _stage(trained: TrainedStage, window: int, grid: str, *, min_component: float = 0.0) -> StageCard:
+def _describe_data(recipe: Recipe, split: Split | None) -> str:
+    data = recipe.data
+    counts = (data.train_cases, data.validation_cases)
+    if split is not None:
+        counts = (len(split.train), len(split.validation))
+    parts = [f"{data.source}: {counts[0]} training, {counts[1]} validation cases"]
+    if split is not None and data.split is not None:
+        parts.append(f"split {split.name}")
+    if data.classes:
+        parts.append(", ".join(f"class {index} {one.name}" for index, one in enumerate(data.classes, start=1)))
+    if data.rescale:
+        parts.append("voxels in percent of the case's 0.5 to 99.5 percentile range")
+    return "; ".join(parts)
+
+
+def _stage(
+    trained: TrainedStage, window: int, grid: str, fusion: FusionKind, *, min_component: float = 0.0
+) -> StageCard:
     return StageCard(
         weights=trained.weights.name,
         sha256=trained.sha256,
         window=window,
         grid=grid,
+        fusion=fusion,
         min_component=min_component,
     )

@@ -15,12 +15,15 @@ from robust3d.networks.registry import build_deployed
 from robust3d.networks.weights import check_weights, load_weights
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.grid import parse_grid
-from robust3d.segment.intensity import hu_window
+from robust3d.segment.intensity import Intensity, hu_window, zscore
 from robust3d.segment.precision import Precision
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.transform import BitDepth, InputTransform, Smoothing
 from robust3d.segment.transformed import Transformed
-from robust3d.zoo.card import BitDepthCard, ModelCard, SmoothingCard, StageCard
+from robust3d.zoo.card import BitDepthCard, IntensityCard, ModelCard, SmoothingCard, StageCard
+
+FOLD = "fold-"
+"""How the folders of the folds of a cross-validated model begin."""
 
 
 def load_model(
@@ -31,8 +34,9 @@ def load_model(
     Parameters
     ----------
     name : str
-        Such as ``"resdsn-c2f-natural"``, or ``"resdsn-c2f-natural/coarse"`` for one stage alone; the fine stage
-        alone has the component filter of the cascade.
+        Such as ``"resdsn-c2f-natural"``, ``"NAME/fold-1"`` for one fold of a cross-validated model, or
+        ``"resdsn-c2f-natural/coarse"`` for one stage alone; the fine stage alone has the component filter of the
+        cascade.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``..., or ``"auto"``: CUDA where there is a device; see
         :func:`find_device`.
@@ -46,7 +50,7 @@ def load_model(
     InputError
         If the model is unknown, its card is wrong, a weight file's hash differs, or the device is not there.
     """
-    model, _, stage = name.partition("/")
+    model, stage = split_name(name)
     path = (collections or Collections.open()).find("zoo", model)
     card = read_card(path, ModelCard)
     place = find_device(device)
@@ -68,6 +72,15 @@ def check_model(name: str, collections: Collections) -> int:
     for one in [_stage(card, stage, name)] if stage else card.stages.values():
         check_weights(one.weight_file(path.parent), one.sha256)
     return card.network.classes
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return entry of the zoo and stage of ``MODEL``, ``MODEL/STAGE``, ``MODEL/fold-I`` or ``MODEL/fold-I/STAGE``."""
+    model, _, rest = name.partition("/")
+    if not rest.startswith(FOLD):
+        return model, rest
+    fold, _, stage = rest.partition("/")
+    return f"{model}/{fold}", stage
 
 
 def weight_file(model: str, stage: str, collections: Collections) -> Path:
@@ -136,8 +149,16 @@ def _pipeline(
 
 
 def _transform(card: ModelCard, transform: SmoothingCard | BitDepthCard) -> InputTransform:
-    window = card.intensity.low, card.intensity.high
-    return Smoothing(transform.sigma, *window) if transform.kind == "smoothing" else BitDepth(transform.bits, *window)
+    low, high = card.intensity.low, card.intensity.high
+    if low is None or high is None:
+        raise InputError(f"model {card.model.name}: the section transform needs intensity.low and intensity.high")
+    return (
+        Smoothing(transform.sigma, low, high) if transform.kind == "smoothing" else BitDepth(transform.bits, low, high)
+    )
+
+
+def _intensity(card: IntensityCard) -> Intensity:
+    return zscore() if card.low is None or card.high is None else hu_window(card.low, card.high)
 
 
 def _segmenter(
@@ -149,7 +170,7 @@ def _segmenter(
         channels_last(inference_copy(network).to(device)),
         window=stage.window,
         grid=parse_grid(stage.grid),
-        intensity=hu_window(card.intensity.low, card.intensity.high),
+        intensity=_intensity(card.intensity),
         fusion=stage.fusion,
         weighting=stage.weighting,
         min_component=stage.min_component,

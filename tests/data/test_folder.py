@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robust3d.data.folder import FolderDataset, write_folder
+from robust3d.data.folder import FolderDataset
 from robust3d.data.phantoms import PhantomDataset
+from robust3d.data.writing import write_folder
 from robust3d.foundation.errors import InputError
 
 SMALL = {"shape": (40, 36, 32), "spacing": (6.0, 6.0, 8.0)}
@@ -35,7 +36,7 @@ def test_written_cases_are_read_back(folder) -> None:
         {"background": 0, "pancreas": 1},
         ".nii.gz",
     )
-    assert FolderDataset.open(folder, first=1, limit=2).names == ["train_0001", "train_0002"]
+    assert FolderDataset.open(folder).part(1, 2).names == ["train_0001", "train_0002"]
 
 
 def test_a_folder_with_other_cases_is_left_alone(folder) -> None:
@@ -68,11 +69,14 @@ def change(folder: Path, **entries: object) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "dataset.json").unlink(), "cannot read"),
+        (lambda folder: (folder / "dataset.json").unlink(), "cannot read .*holds a dataset.json"),
         (lambda folder: (folder / "dataset.json").write_text("{"), "not valid JSON"),
         (lambda folder: (folder / "dataset.json").write_text("[]"), "must hold an object"),
         (lambda folder: change(folder, channel_names={"0": "T1", "1": "T2"}), "exactly one channel"),
-        (lambda folder: change(folder, labels={"background": 0, "both": [1, 2]}), "regions are not supported"),
+        (
+            lambda folder: change(folder, labels={"background": 0, "both": [1, 2]}),
+            "from 0 to 255; regions",
+        ),
         (lambda folder: (folder / "labelsTr" / "train_0001.nii.gz").unlink(), "case train_0001 has no label"),
         (lambda folder: change(folder, file_ending=".nrrd"), "holds no image"),
     ],
@@ -80,12 +84,12 @@ def change(folder: Path, **entries: object) -> None:
 def test_a_wrong_folder_is_refused(folder, damage, message) -> None:
     damage(folder)
     with pytest.raises(InputError, match=message):
-        FolderDataset.open(folder)
+        FolderDataset.open(folder, layout="nnunet")
 
 
 def test_too_few_cases_and_unknown_ones(folder) -> None:
     with pytest.raises(InputError, match="has 3 labelled cases; cases 3 to 4"):
-        FolderDataset.open(folder, first=2, limit=2)
+        FolderDataset.open(folder).part(2, 2)
     with pytest.raises(InputError, match="did you mean 'train_0001'"):
         FolderDataset.open(folder).load("train_001")
     with pytest.raises(InputError, match="unknown phantom case"):
@@ -96,7 +100,7 @@ def test_too_few_cases_and_unknown_ones(folder) -> None:
 
 @pytest.mark.skipif("ROBUST3D_DATA" not in os.environ, reason="ROBUST3D_DATA is not set")
 def test_real_head_and_neck_ct() -> None:
-    dataset = FolderDataset.open(Path(os.environ["ROBUST3D_DATA"]) / "Dataset501_HeadNeckOrgans", limit=2)
+    dataset = FolderDataset.open(Path(os.environ["ROBUST3D_DATA"]) / "Dataset501_HeadNeckOrgans").part(0, 2)
     for name in dataset.names:
         case = dataset.load(name)
         assert case.image.min() >= -1100

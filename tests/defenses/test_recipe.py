@@ -105,7 +105,7 @@ def test_settings_with_an_effect_are_taken(changes) -> None:
         ),
         (
             {"adversary": adversary_section("segpgd", unit="hu")},
-            "key 'adversary.unit': unknown unit; known: HU, intensity, found 'hu'",
+            "key 'adversary.unit': unknown unit; known: % of range, HU, intensity, found 'hu'",
         ),
         (
             {"adversary": adversary_section("free", clean_start=0.7)},

@@ -12,6 +12,7 @@ from robust3d.foundation.cards import check_card, read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.zoo.card import ModelCard
+from robust3d.zoo.export import model_name
 
 COLLECTIONS = Collections.open()
 
@@ -34,7 +35,10 @@ def test_model_cards(name) -> None:
 @pytest.mark.parametrize("name", COLLECTIONS.entries("benchmarks"))
 def test_benchmark_cards_name_what_there_is(name) -> None:
     about = read_benchmark_card(name, COLLECTIONS).benchmark
-    assert {model.partition("/")[0] for model in about.models} <= COLLECTIONS.entries("zoo").keys()
+    recipes = [read_card(path, Recipe) for path in COLLECTIONS.entries("defenses").values()]
+    # The models of a benchmark on a user's data are bundled, or made by a bundled recipe.
+    known = {*COLLECTIONS.entries("zoo"), *(model_name(one) for one in recipes if one.data.source == "folder")}
+    assert {model.partition("/")[0] for model in about.models} <= known
     for attack in about.attacks:
         name, _, source = attack.partition("@")
         assert name in COLLECTIONS.entries("attacks")

@@ -114,7 +114,7 @@ class Cards:
         name = entry.benchmark.name
         if name not in self._hashes:
             folder = None if card.data.source == "phantom" or self.data is None else str(self.data)
-            dataset = card.dataset(folder)
+            dataset = card.dataset(folder, self.collections)
             self._hashes[name] = {case: dataset.load(case).sha256 for case in dataset.names}
         hashes = self._hashes[name]
         for one in entry.cases:

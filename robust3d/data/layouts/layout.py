@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every layout gives: the cases of a folder, and everything that is wrong with it, at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from robust3d.foundation.errors import InputError
+from robust3d.volume.geometry import GeometryWarning, Grid, check_pair
+from robust3d.volume.nifti import read_grid, read_volume
+from robust3d.volume.volume import Volume
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case: where its image and its label are.
+
+    Parameters
+    ----------
+    name : str
+        Name of the case.
+    image, label : Path
+        A NIfTI file, or what the layout reads in place of one.
+    """
+
+    name: str
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a layout found in a folder.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Cases in the order of their names.
+    labels : mapping of str to int, optional
+        Names of the values of a label, where the folder tells them.
+    ignore : int, optional
+        Value of voxels that annotators left open.
+    problems : sequence of str
+        A sentence for each thing that is wrong.
+    """
+
+    entries: Sequence[Entry] = ()
+    labels: Mapping[str, int] | None = None
+    ignore: int | None = None
+    problems: Sequence[str] = field(default=())
+
+
+class Layout(Protocol):
+    """A way in which labelled cases lie in a folder."""
+
+    name: str
+    """By which users choose it."""
+    signature: str
+    """What a folder of this layout holds, in words."""
+
+    def recognises(self, root: Path) -> bool:
+        """Whether the folder looks like this layout; reads little."""
+
+    def scan(self, root: Path) -> Listing:
+        """Return the cases and the problems of a folder; opens no image."""
+
+    def check(self, entry: Entry) -> list[str]:
+        """Return what is wrong with a case as far as headers tell: absent, damaged, unequal grids."""
+
+    def read(self, entry: Entry, values: Sequence[int] | None) -> Volume:
+        """Read one case; ``values`` are those that its label may hold."""
+
+
+class NiftiLayout:
+    """Base of the layouts whose images and labels are NIfTI files."""
+
+    def check(self, entry: Entry) -> list[str]:
+        """Compare the headers of both files."""
+        problems: list[str] = []
+        grids: list[tuple[Path, *Grid]] = []
+        for path in (entry.image, entry.label):
+            try:
+                grids.append((path, *read_grid(path)))
+            except InputError as error:
+                problems.append(str(error))
+        if not problems:
+            with warnings.catch_warnings():
+                # Told when the case is read.
+                warnings.simplefilter("ignore", GeometryWarning)
+                try:
+                    check_pair(grids[0], grids[1])
+                except InputError as error:
+                    problems.append(str(error))
+        return problems
+
+    def read(self, entry: Entry, values: Sequence[int] | None) -> Volume:
+        """Read a pair of files."""
+        return read_volume(entry.image, entry.label, name=entry.name, classes=values)
+
+
+def case_name(path: Path) -> str:
+    """Return the name of a file without the suffix of NIfTI."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")

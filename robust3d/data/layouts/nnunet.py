@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nnU-Net v2 raw: ``dataset.json`` (name: integer), ``imagesTr/CASE_0000.nii.gz`` and ``labelsTr/CASE.nii.gz``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robust3d.data.layouts.documents import channel_problems, read_object
+from robust3d.data.layouts.layout import Entry, Listing, NiftiLayout
+from robust3d.foundation.errors import InputError
+
+
+class NnunetRaw(NiftiLayout):
+    """Single-channel raw folders of nnU-Net v2 (Isensee et al., Nature Methods 18, 2021)."""
+
+    name = "nnunet"
+    signature = "dataset.json with channel_names, imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz"
+
+    def recognises(self, root: Path) -> bool:
+        """By the key of ``dataset.json`` that only version 2 has."""
+        try:
+            return "channel_names" in read_object(root / "dataset.json")
+        except InputError:
+            return False
+
+    def scan(self, root: Path) -> Listing:
+        """Return the cases of ``imagesTr``, each with its label in ``labelsTr``."""
+        path = root / "dataset.json"
+        try:
+            card = read_object(path)
+        except InputError as error:
+            return Listing(problems=[f"{error}; an nnU-Net raw folder holds a dataset.json"])
+        problems = channel_problems(card.get("channel_names"), str(path))
+        ending = str(card.get("file_ending", ".nii.gz"))
+        images = sorted((root / "imagesTr").glob(f"[!.]*_0000{ending}"))
+        if not images:
+            problems.append(f"folder {root / 'imagesTr'} holds no image CASE_0000{ending}")
+        entries = []
+        for image in images:
+            name = image.name.removesuffix(f"_0000{ending}")
+            entries.append(Entry(name, image, root / "labelsTr" / f"{name}{ending}"))
+        problems += [f"case {one.name} has no label {one.label}" for one in entries if not one.label.is_file()]
+        labels = card.get("labels")
+        if not isinstance(labels, dict) or not all(type(one) is int and 0 <= one < 256 for one in labels.values()):
+            problems.append(f"{path} needs labels as name: integer from 0 to 255; regions are not supported")
+            labels = None
+        # A case without a label is told once.
+        entries = sorted((one for one in entries if one.label.is_file()), key=lambda entry: entry.name)
+        return Listing(entries, labels, ignore=None if labels is None else labels.get("ignore"), problems=problems)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check a folder before anything is computed with it: every problem, not the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from robust3d.data.layouts.layout import Entry, Layout, Listing
+from robust3d.data.layouts.registry import find_layout
+from robust3d.foundation.errors import InputError
+
+SHOWN = 10
+"""Problems that an error tells; ``robust3d data check`` lists all."""
+
+
+def open_folder(root: Path, layout: str | None = None) -> tuple[Layout, Listing]:
+    """Return layout and cases of a folder in which nothing is wrong, as far as names of files tell.
+
+    Raises
+    ------
+    InputError
+        If no layout fits, or with all problems at once.
+    """
+    found = find_layout(root, layout)
+    listing = found.scan(root)
+    refuse(root, listing.problems or ([] if listing.entries else ["no labelled case"]))
+    return found, listing
+
+
+def header_problems(layout: Layout, entries: Iterable[Entry]) -> list[str]:
+    """Return what is wrong with cases as far as the headers of their files tell."""
+    return [f"case {entry.name}: {problem}" for entry in entries for problem in layout.check(entry)]
+
+
+def voxel_problems(layout: Layout, listing: Listing, entry: Entry) -> list[str]:
+    """Return what is wrong with the voxels of a case: damage, values that are not finite, unknown classes."""
+    values = None if listing.labels is None else tuple(listing.labels.values())
+    try:
+        layout.read(entry, values)
+    except InputError as error:
+        return [f"case {entry.name}: {error}"]
+    return []
+
+
+def refuse(root: Path, problems: Sequence[str]) -> None:
+    """Raise one error with all problems, if there are any."""
+    if not problems:
+        return
+    if len(problems) == 1:
+        raise InputError(f"folder {root} cannot be used: {problems[0]}")
+    more = len(problems) - SHOWN
+    rest = f"; and {more} more, which robust3d data check {root} lists" if more > 0 else ""
+    told = "; ".join(f"({number}) {problem}" for number, problem in enumerate(problems[:SHOWN], start=1))
+    raise InputError(f"folder {root} has {len(problems)} problems: {told}{rest}")

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which model evaluates a case: never one that was trained or chosen with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from robust3d.data.splits import Split, read_split
+from robust3d.foundation.cards import read_card
+from robust3d.foundation.collections import Collections
+from robust3d.foundation.errors import InputError
+from robust3d.zoo.card import ModelCard
+from robust3d.zoo.load import FOLD, split_name
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model of the zoo that evaluates a case, and the cases that it was made with.
+
+    Parameters
+    ----------
+    name : str
+        Name to load it by.
+    split : Split or None
+        Where its card has one.
+    """
+
+    name: str
+    split: Split | None = None
+
+    def record(self) -> dict[str, str]:
+        """Return what results tell of it: nothing for a model without a split."""
+        return {} if self.split is None else {"member": self.name, "split_sha256": self.split.sha256}
+
+
+class Members:
+    """Finds the member that evaluates a case; reads each split once.
+
+    Parameters
+    ----------
+    collections : Collections
+        Where models are found.
+    """
+
+    def __init__(self, collections: Collections) -> None:
+        self.collections = collections
+        self._members: dict[str, tuple[Member, ...]] = {}
+
+    def __call__(self, model: str, case: str) -> Member:
+        """Return the model itself, or the fold of a cross-validated model that tests the case.
+
+        Raises
+        ------
+        InputError
+            If the model was trained or validated on the case, no fold tests it, two do, or a split is not that of the
+            card.
+        """
+        if model not in self._members:
+            self._members[model] = tuple(self._find(model))
+        members = self._members[model]
+        if len(members) == 1 and members[0].name == model:
+            split = members[0].split
+            if split is not None and case in (*split.train, *split.validation):
+                part = "trained" if case in split.train else "validated"
+                raise InputError(
+                    f"case {case} {part} model {model} (its split.json says so), so it cannot test it; choose test "
+                    f"cases, or rename the case if it is another one"
+                )
+            return members[0]
+        testing = [one for one in members if one.split is not None and case in one.split.test]
+        if len(testing) != 1:
+            names = ", ".join(one.name for one in members)
+            found = "none" if not testing else f"{len(testing)}"
+            raise InputError(
+                f"{found} of the folds {names} tests case {case}; a case needs exactly one, so train the "
+                "missing folds on the same cases with the same card"
+            )
+        return testing[0]
+
+    def _find(self, model: str) -> list[Member]:
+        entry, stage = split_name(model)
+        entries = self.collections.entries("zoo")
+        folds = sorted(name for name in entries if name.startswith(f"{entry}/{FOLD}"))
+        if entry in entries or not folds:
+            return [Member(model, _read(self.collections.find("zoo", entry)))]
+        suffix = f"/{stage}" if stage else ""
+        return [Member(f"{name}{suffix}", _read(entries[name])) for name in folds]
+
+
+def _read(path: Path) -> Split | None:
+    card = read_card(path, ModelCard)
+    if card.split is None:
+        return None
+    split = read_split(path.parent / card.split.file)
+    if split.sha256 != card.split.sha256:
+        raise InputError(
+            f"split {path.parent / card.split.file} has SHA-256 {split.sha256} and card {path} says "
+            f"{card.split.sha256}; restore the file"
+        )
+    return split

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every layout is recognised and read voxel by voxel; everything that is wrong is told at once."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robust3d.data.classes import ClassCard
+from robust3d.data.folder import FolderDataset
+from robust3d.data.layouts.registry import LAYOUTS, find_layout
+from robust3d.data.rescale import rescale_to_percent
+from robust3d.foundation.errors import InputError
+from robust3d.volume.volume import Volume
+from tests.data.layouts import NAMES, WRITERS, arrays, save
+
+layouts = pytest.mark.parametrize("name", WRITERS)
+
+
+@layouts
+def test_a_layout_is_recognised_and_read(name, tmp_path) -> None:
+    WRITERS[name](tmp_path)
+    assert find_layout(tmp_path).name == name
+    dataset = FolderDataset.open(tmp_path)
+    assert dataset.names == sorted(NAMES)
+    for case in dataset.only(NAMES).names:
+        volume, (image, label) = dataset.load(case), arrays(case)
+        assert np.array_equal(volume.image, image)
+        assert np.array_equal(volume.known_label(), label)
+        assert volume.spacing == (2, 3, 4)
+        assert volume.name == case
+
+
+@layouts
+def test_all_problems_are_told_at_once(name, tmp_path) -> None:
+    WRITERS[name](tmp_path)
+    dataset = FolderDataset.open(tmp_path)
+    first, second, third = (dataset.entries[case] for case in sorted(NAMES))
+    save(np.zeros((6, 5, 3), np.uint8), first.label)
+    second.image.write_bytes(second.image.read_bytes()[:20])
+    save(arrays(third.name)[1], third.label, affine=np.eye(4))
+    with pytest.raises(InputError) as caught:
+        FolderDataset.open(tmp_path).only(NAMES)
+    message = str(caught.value)
+    assert "has 3 problems" in message
+    for part in ("shape (6, 5, 4) of image", "is not a readable NIfTI file", "spacing (2, 3, 4) mm"):
+        assert part in message
+
+
+def test_halves_of_pairs_duplicates_and_an_empty_folder(tmp_path) -> None:
+    WRITERS["pairs"](tmp_path / "p")
+    (tmp_path / "p" / "labels" / "case_a.nii.gz").rename(tmp_path / "p" / "labels" / "other.nii.gz")
+    with pytest.raises(InputError, match=r"2 problems: \(1\) case case_a has no label .* \(2\) label .*other"):
+        FolderDataset.open(tmp_path / "p")
+    WRITERS["csv"](tmp_path / "c")
+    with (tmp_path / "c" / "cases.csv").open("a", encoding="utf-8") as stream:
+        stream.write("case_a,case_b/ct.nii.gz,case_b/seg.nii.gz\nx,,y.nii\n")
+    with pytest.raises(InputError, match=r"entry 5 of .*has no image; .* two cases are called case_a"):
+        FolderDataset.open(tmp_path / "c")
+    (tmp_path / "c" / "cases.csv").write_text("image,mask\n")
+    with pytest.raises(InputError, match="has no column label"):
+        FolderDataset.open(tmp_path / "c")
+    (tmp_path / "e").mkdir()
+    with pytest.raises(InputError, match="none of the known layouts"):
+        FolderDataset.open(tmp_path / "e")
+    with pytest.raises(InputError, match="does not exist"):
+        FolderDataset.open(tmp_path / "nowhere")
+    for layout in LAYOUTS:
+        with pytest.raises(InputError, match=r"cannot be used|problems"):
+            FolderDataset.open(tmp_path / "e", layout=layout.name)
+    with pytest.raises(InputError, match="did you mean 'decathlon'"):
+        FolderDataset.open(tmp_path / "e", layout="decatlon")
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"modality": {"0": "T1", "1": "T2"}}, "exactly one channel"),
+        ({"labels": {"background": 0}}, "labels as integer: name"),
+        ({"training": "none"}, "a list of objects"),
+        ({"training": [3, {"image": ["a", "b"], "label": "c"}, {"image": "a"}]}, "3 problems.*2 images.*has no label"),
+    ],
+)
+def test_wrong_descriptions(tmp_path, entries, message) -> None:
+    WRITERS["decathlon"](tmp_path)
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+    with pytest.raises(InputError, match=message):
+        FolderDataset.open(tmp_path, layout="decathlon")
+
+
+def test_label_maps_merge_by_name_or_number_and_refuse_strangers(tmp_path) -> None:
+    WRITERS["nnunet"](tmp_path)
+    label = arrays("case_a")[1]
+
+    def mapped(*classes: ClassCard) -> np.ndarray:
+        return FolderDataset.open(tmp_path, classes=classes).load("case_a").known_label()
+
+    both = ClassCard(name="both", labels=("organ", 2))
+    assert np.array_equal(mapped(both), label > 0)
+    tumour, organ = ClassCard(name="t", labels=("tumour",)), ClassCard(name="o", labels=(1,))
+    assert np.array_equal(mapped(tumour, organ), np.choose(label, [0, 2, 1]))
+    assert np.array_equal(mapped(tumour), label == 2)
+    with pytest.raises(InputError, match="did you mean 'tumour'"):
+        mapped(ClassCard(name="x", labels=("tumor",)))
+    with pytest.raises(InputError, match="holds label 7"):
+        mapped(ClassCard(name="x", labels=(7,)))
+    with pytest.raises(InputError, match="both hold label 'tumour'"):
+        mapped(both, tumour)
+
+
+def test_the_ignore_label_of_nnunet(tmp_path) -> None:
+    WRITERS["nnunet"](tmp_path)
+    path = tmp_path / "dataset.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps(card | {"labels": {"background": 0, "organ": 1, "ignore": 2}}))
+    label = FolderDataset.open(tmp_path).load("case_a").known_label()
+    assert np.array_equal(label, np.choose(arrays("case_a")[1], [0, 1, 255]))
+
+
+def test_percent_of_range_does_not_depend_on_the_scanners_scale() -> None:
+    image = np.random.default_rng(0).gamma(2, 50, (20, 20, 20)).astype(np.float32)
+
+    def percent(values: np.ndarray) -> np.ndarray:
+        return rescale_to_percent(Volume(values, None, np.eye(4), (1, 1, 1), "x")).image
+
+    ordered = np.sort(image, axis=None)
+    low, high = (ordered[round(share * 7999)] for share in (0.005, 0.995))
+    assert np.allclose(percent(image), (image - low) / (high - low) * 100, atol=0.5)
+    assert np.allclose(percent(image * 900 - 30), percent(image), atol=1e-3)
+    with pytest.raises(InputError, match="has no range"):
+        percent(np.zeros((4, 4, 4), np.float32))
+
+
+@pytest.mark.skipif("ROBUST3D_DATA" not in os.environ, reason="ROBUST3D_DATA is not set")
+@pytest.mark.parametrize(
+    ("folder", "layout", "count"),
+    [("Task04_Hippocampus", "decathlon", 220), ("Dataset501_HeadNeckOrgans", "nnunet", 125)],
+)
+def test_real_sets(folder, layout, count) -> None:
+    root = Path(os.environ["ROBUST3D_DATA"]) / folder
+    assert find_layout(root).name == layout
+    dataset = FolderDataset.open(root)
+    assert len(dataset.names) == count
+    name = dataset.names[-1]
+    assert dataset.only([name]).load(name).known_label().any()
+
+
+def test_the_docs_list_every_layout() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1].strip(" `") for line in text.splitlines() if line.startswith("| `")]
+    assert rows[: len(LAYOUTS)] == [layout.name for layout in LAYOUTS]
+    assert {layout.name for layout in LAYOUTS} == {*WRITERS, "nih"}
