@@ -82,7 +82,7 @@ def cards(results: Results, collections: Collections) -> list[tuple[str, str, st
     wanted: list[tuple[Kind, str]] = [("benchmarks", results.first.benchmark)]
     wanted += [("zoo", model.partition("/")[0]) for model in results.models]
     wanted += [("attacks", attack.partition("@")[0]) for _, attack in results.rows if attack != CLEAN]
-    found = []
+    found: list[tuple[str, str, str]] = []
     for kind, name in dict.fromkeys(wanted):
         path = collections.entries(kind).get(name)
         if path is not None:

@@ -28,9 +28,18 @@ _SCHEME = "<style>svg{color:#1b1b1b}@media (prefers-color-scheme:dark){svg{color
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw within this block: ink that follows the reader's scheme, and names as they are, never as mathematics."""
-    ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
     with mpl.rc_context(
-        {**ink, "text.parse_math": False, "svg.hashsalt": "robust3d", "font.size": 9, "legend.framealpha": 0.0}
+        {
+            "text.color": _INK,
+            "axes.labelcolor": _INK,
+            "axes.edgecolor": _INK,
+            "xtick.color": _INK,
+            "ytick.color": _INK,
+            "text.parse_math": False,
+            "svg.hashsalt": "robust3d",
+            "font.size": 9,
+            "legend.framealpha": 0.0,
+        }
     ):
         yield
 

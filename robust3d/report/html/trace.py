@@ -38,6 +38,7 @@ def trace_figure(traces: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure 
                 )
             frame.set_title(short(attack))
             frame.set_xlabel("gradient")
+            frame.locator_params(axis="x", integer=True)
             frame.grid(alpha=0.25)
         frames[0].set_ylabel("loss of the attack")
         frames[0].legend(loc="best")

@@ -10,8 +10,19 @@
     status.textContent = "This browser has no WebGL 2, which the viewer needs; the pictures above need none.";
     return;
   }
-  const { Niivue, NVImage } = window.niivue;
-  const viewer = new Niivue({ logLevel: "error", dragAndDropEnabled: false, show3Dcrosshair: true, backColor: [0, 0, 0, 1] });
+  const { Niivue, NVImage, SHOW_RENDER } = window.niivue;
+  const viewer = new Niivue({
+    logLevel: "error",
+    dragAndDropEnabled: false,
+    backColor: [0, 0, 0, 1],
+    show3Dcrosshair: true,
+    crosshairWidth: 0.5,
+    crosshairWidthUnit: "mm",
+    // As CT is read, and as in the pictures: the patient's right is on the left.
+    isRadiologicalConvention: true,
+    multiplanarShowRender: SHOW_RENDER.ALWAYS,
+  });
+  window.robust3dViewer = viewer;
   await viewer.attachToCanvas(control("canvas"));
   viewer.setSliceType(viewer.sliceTypeMultiplanar);
   viewer.setMultiplanarPadPixels(4);
