@@ -94,7 +94,7 @@ def test_tiles_by_hand(tmp_path) -> None:
     # First axis across and second up, both reversed on the screen.
     pixels = (imread(tmp_path / "d.png")[..., 0] * 255).round().astype(int)
     assert pixels[::-1, ::-1].T.tolist() == [[128, 133, 123], [178, 255, 0]]
-    assert (tile.width, tile.height) == (216, 216 * 6 // 2)
+    assert (tile.width, tile.height) == (160, 160 * 2 * 3 // 2)
     label, mask = np.array([[0, 1, 1], [0, 0, 0]]), np.array([[0, 0, 1], [0, 0, 1]])
     tiler.overlay("o", origin, label, mask, "alt")
     pixels = (imread(tmp_path / "o.png") * 255).round().astype(int)[::-1, ::-1, :3].swapaxes(0, 1)

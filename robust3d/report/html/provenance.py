@@ -26,13 +26,12 @@ _COSTS = {
 
 
 def cost_view(results: Results, records: Mapping[CellKey, dict[str, Any]]) -> TableView:
-    """Return one row a model and attack: cases, cost and the command that measures it anew."""
+    """Return one row a model and attack: cases and cost."""
     columns = [
         Column("model", "name of the model", numeric=False),
         Column("attack", "name of the attack", numeric=False),
         Column("cases", "number of cases"),
         *(Column(*about) for about in _COSTS.values()),
-        Column("command", "measures this row anew in a folder of its own", numeric=False),
     ]
     rows = []
     for (model, attack), cases in results.rows.items():
@@ -42,8 +41,16 @@ def cost_view(results: Results, records: Mapping[CellKey, dict[str, Any]]) -> Ta
             numbers = [records[cell.key][key] for cell in cells if key in records[cell.key]]
             number = None if not numbers else max(numbers) if key == "linf" else float(np.mean(numbers))
             row.append(Entry("n/a") if number is None else Entry(f"{number:.4g}", str(number)))
-        rows.append([*row, Entry(command(results, cells[0]))])
+        rows.append(row)
     return TableView(columns, rows)
+
+
+def commands(results: Results) -> list[tuple[str, str, str]]:
+    """Return model, attack and the command that measures them anew, for every row."""
+    return [
+        (model, attack, command(results, results.cells[model, attack, cases[0]]))
+        for (model, attack), cases in results.rows.items()
+    ]
 
 
 def command(results: Results, cell: ResultCell) -> str:

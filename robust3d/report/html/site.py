@@ -115,6 +115,7 @@ def write_report(sources: Sources, folder: Path, report: Callable[[CellKey], Non
         folder / "provenance.html",
         **common,
         rows=provenance.cost_view(results, records),
+        commands=provenance.commands(results),
         environments=provenance.environments([*records.values()]),
         models={cell.model: cell.model_sha256 for cell in results.cells.values()},
         volumes={cell.case: cell.volume_sha256 for cell in results.cells.values()},

@@ -19,7 +19,7 @@ def slope_figure(tables: dict[str, pd.DataFrame]) -> Figure:
         By model: DSC in percent, a row a case, the columns ``clean`` and the attacks.
     """
     with drawing():
-        figure = Figure(figsize=(1.2 + 3.6 * len(tables), 3.6), layout="constrained")
+        figure = Figure(figsize=(1.0 + 2.6 * len(tables), 3.4), layout="constrained")
         frames = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
         for frame, (model, table) in zip(frames, tables.items(), strict=True):
             places = np.arange(table.shape[1])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robust3d.report.panel import MAGNIFICATION
 from robust3d.report.slices import seen
 
-_WIDTH = 216
+_WIDTH = 160
 """Of a tile on the page, CSS pixels."""
 
 _LARGEST = 320
