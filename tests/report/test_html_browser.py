@@ -26,6 +26,8 @@ def browser():
 def page(browser, made_report):
     """A page that fails the test for any message, error or request beyond the folder of the report."""
     opened = browser.new_page()
+    # Milliseconds; WebGL in software on a busy machine is slow.
+    opened.set_default_timeout(120_000)
     complaints: list[str] = []
     opened.on("console", lambda message: complaints.append(message.text))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
@@ -69,7 +71,7 @@ def test_tables_sort_by_keyboard(page, made_report) -> None:
 
 def test_viewer_shows_what_was_measured(page, made_report, made_results) -> None:
     page.goto((made_report / "case-0.html").as_uri())
-    page.wait_for_selector("#status[data-layers='3']", timeout=120_000)
+    page.wait_for_selector("#status[data-layers='3']")
     assert page.locator("#status").inner_text() == "Shown: image, truth, prediction."
     made = MadeReplay(made_results).case("case_0", lambda key: None)
     values = "window.robust3dViewer.volumes.map(one => [...one.img])"
@@ -81,7 +83,7 @@ def test_viewer_shows_what_was_measured(page, made_report, made_results) -> None
     np.testing.assert_array_equal(prediction, made.volume.label)
     page.select_option("#image", "ifgsm")
     page.check("#perturbation")
-    page.wait_for_selector("#status[data-layers='4']", timeout=120_000)
+    page.wait_for_selector("#status[data-layers='4']")
     image, _, prediction, _ = (np.reshape(one, made.origin.shape, order="F") for one in page.evaluate(values))
     attacked = made.cells[NASTY, "ifgsm"]
     largest = np.abs(attacked.image - made.origin).max()
