@@ -113,6 +113,12 @@ class Results:
         """Cells of a model in the file's order."""
         return [cell for cell in self.cells.values() if cell.model == model]
 
+    def records(self) -> dict[CellKey, dict[str, Any]]:
+        """Whole lines of the file, with the costs and details that no comparison needs, in its order."""
+        lines = self.path.read_text(encoding="utf-8").split("\n")
+        contents = [json.loads(line) for line in lines if line.strip()]
+        return {(one["model"], one["attack"], one["case"]): one for one in contents}
+
 
 def find_results(path: Path) -> Path:
     """Return the ``results.jsonl`` that is meant by a file or its folder.

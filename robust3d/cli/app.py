@@ -22,6 +22,7 @@ app = App(
 # Given as text so that a command's module, and torch with it, is imported only when that command runs.
 app.command("robust3d.cli.run:run", name="run", help="Run a benchmark and show its leaderboard.")
 app.command("robust3d.cli.check:check", name="check", help="Compare results with a baseline, as a gate for CI.")
+app.command("robust3d.cli.report:report", name="report", help="Write results as an HTML report that opens offline.")
 app.command("robust3d.cli.export:export", name="export", help="Write results as LaTeX, nnU-Net summary or Parquet.")
 app.command("robust3d.cli.doctor:doctor", name="doctor", help="Check whether a robustness figure can be trusted.")
 app.command("robust3d.cli.attack:attack", name="attack", help="Attack one NIfTI volume and save the result.")

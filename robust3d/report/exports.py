@@ -57,9 +57,8 @@ def export_summary(results: Results, folder: Path) -> list[Path]:
 
 def export_parquet(results: Results, folder: Path) -> list[Path]:
     """Write ``results.parquet``: one row a cell with everything that its line holds."""
-    lines = results.path.read_text(encoding="utf-8").split("\n")
     path = folder / "results.parquet"
-    write_parquet([json.loads(line) for line in lines if line.strip()], path)
+    write_parquet([*results.records().values()], path)
     return [path]
 
 

@@ -53,11 +53,11 @@ def markdown(board: pd.DataFrame, threat: ThreatModel, title: str, *, doctor: Ma
         What the doctor found on each model; no column where it is empty.
     """
     board = _with_doctor(board, doctor)
-    headings = [_heading(column) for column in _shown(board)]
+    headings = [heading(column) for column in shown_columns(board)]
     lines = [f"# {title}", "", f"Threat model: {threat}. DSC in percent.", ""]
     lines += ["| " + " | ".join(headings) + " |", "|" + "---|" + "---:|" * (len(headings) - 1)]
     lines += ["| " + " | ".join(cells) + " |" for cells in _cells(board)]
-    lines += ["", *(f"- **{_heading(name)}**: {text}." for name, text in _definitions(board).items())]
+    lines += ["", *(f"- **{heading(name)}**: {text}." for name, text in _definitions(board).items())]
     return "\n".join(lines) + "\n"
 
 
@@ -67,8 +67,8 @@ def console_table(
     """Return the leaderboard as a table for a terminal; see :func:`markdown`."""
     board = _with_doctor(board, doctor)
     table = Table(title=title, caption=f"DSC in percent; {threat}", caption_justify="left")
-    for number, column in enumerate(_shown(board)):
-        table.add_column(_heading(column), justify="right" if number else "left")
+    for number, column in enumerate(shown_columns(board)):
+        table.add_column(heading(column), justify="right" if number else "left")
     for cells in _cells(board):
         table.add_row(*map(Text, cells))
     return table
@@ -76,7 +76,7 @@ def console_table(
 
 def texts(board: pd.DataFrame) -> pd.DataFrame:
     """Return what tables show of a leaderboard: one text a cell, under its heading."""
-    return pd.DataFrame(_cells(board), columns=[_heading(column) for column in _shown(board)])
+    return pd.DataFrame(_cells(board), columns=[heading(column) for column in shown_columns(board)])
 
 
 def _with_doctor(board: pd.DataFrame, doctor: Mapping[str, str] | None) -> pd.DataFrame:
@@ -88,19 +88,25 @@ def _with_doctor(board: pd.DataFrame, doctor: Mapping[str, str] | None) -> pd.Da
 
 def _definitions(board: pd.DataFrame) -> dict[str, str]:
     known = DEFINITIONS | {"doctor": "flags that robust3d doctor raised on these weights (docs/doctor.md)"}
-    return {name: text for name, text in known.items() if name in _shown(board)}
+    return {name: text for name, text in known.items() if name in shown_columns(board)}
 
 
-def _shown(board: pd.DataFrame) -> list[str]:
+def shown_columns(board: pd.DataFrame) -> list[str]:
+    """Return the columns that tables show; the others are folded into them or left out."""
     folded = {"clean_std", "drop_ci_low", "drop_ci_high", "clean_min", "clean_max"}
     return [str(column) for column in board.columns if column not in folded]
+
+
+def heading(column: str) -> str:
+    """Return what stands over a column."""
+    return column.removesuffix("_dsc").replace("_", " ")
 
 
 def _cells(board: pd.DataFrame) -> list[list[str]]:
     rows = []
     for row in board.to_dict(orient="records"):
         cells = []
-        for column in _shown(board):
+        for column in shown_columns(board):
             if pd.isna(row[column]):
                 cells.append("n/a")
             elif column == "clean_dsc":
@@ -112,7 +118,3 @@ def _cells(board: pd.DataFrame) -> list[list[str]]:
                 cells.append(f"{value:.2f}" if isinstance(value, float) else str(value))
         rows.append(cells)
     return rows
-
-
-def _heading(column: str) -> str:
-    return column.removesuffix("_dsc").replace("_", " ")

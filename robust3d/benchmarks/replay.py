@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recompute the volumes behind stored cells, which hold figures only; every input is checked by its hash first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robust3d.benchmarks.attacks import find_attack
+from robust3d.benchmarks.card import ThreatCard, read_benchmark_card
+from robust3d.benchmarks.cell import CLEAN, Cell
+from robust3d.benchmarks.results import CellKey, ResultCell, Results
+from robust3d.data.dataset import Dataset
+from robust3d.foundation.cards import check_card
+from robust3d.foundation.collections import Collections
+from robust3d.foundation.errors import InputError
+from robust3d.metrics.counts import foreground_dsc
+from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.precision import Precision
+from robust3d.threat.model import ThreatModel
+from robust3d.volume.volume import Volume
+
+_MEND = "give the collections of that run with --collection, or leave the volumes out with --cases 0"
+_PRECISIONS: tuple[Precision, ...] = ("exact", "fast")
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One cell, computed anew.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (D1, D2, D3)
+        The volume that was segmented, in its unit.
+    mask : ndarray of uint8, same shape
+        Deployed prediction.
+    dsc, stored : float
+        Mean foreground DSC, percent: now, and in the results. They may differ by rounding on another processor.
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    dsc: float
+    stored: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the DSC is that of the results, to a millionth of a percent."""
+        return abs(self.dsc - self.stored) < 1e-6
+
+
+@dataclass(frozen=True)
+class ReplayedCase:
+    """All cells of one case.
+
+    Parameters
+    ----------
+    volume : Volume
+        Labelled clean case.
+    origin : ndarray of float32, same shape
+        The clean image clipped to the valid range, from which perturbations are measured.
+    cells : dict
+        By model and attack, in the order of the results.
+    """
+
+    volume: Volume
+    origin: NDArray[np.float32]
+    cells: dict[tuple[str, str], Replayed]
+
+
+@dataclass
+class Replay:
+    """Recomputes cases of a run.
+
+    Parameters
+    ----------
+    results : Results
+        Stored cells.
+    collections : Collections
+        Where models, attacks and the benchmark's card lie.
+    load : callable
+        Gives a pipeline from its name and precision.
+    data : str, optional
+        Folder of the cases, for benchmarks that do not generate them.
+    """
+
+    results: Results
+    collections: Collections
+    load: Callable[[str, Precision], Pipeline]
+    data: str | None = None
+    _pipelines: dict[str, Pipeline] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        where = f"threat model of {self.results.path}"
+        self.threat: ThreatModel = check_card(self.results.first.threat, ThreatCard, where=where).build()
+        card = read_benchmark_card(self.results.first.benchmark, self.collections)
+        self._dataset: Dataset = card.dataset(self.data)
+        self._keys = {key: record.get("cell") for key, record in self.results.records().items()}
+
+    def check(self, cases: Sequence[str]) -> None:
+        """Refuse, before anything is computed, cells whose model, settings, attack, threat model or volume is another.
+
+        Raises
+        ------
+        InputError
+            With what differs.
+        """
+        for name in cases:
+            volume = self._volume(name)
+            for cell in self._cells(name):
+                self._check(cell, volume)
+
+    def case(self, name: str, report: Callable[[CellKey], None]) -> ReplayedCase:
+        """Compute all cells of a case; ``report`` is called after each."""
+        volume = self._volume(name)
+        origin = volume.image if self.threat.valid is None else volume.image.clip(*self.threat.valid)
+        cells = {}
+        for cell in self._cells(name):
+            pipeline = self._pipeline(cell)
+            attack = self._cell(cell).attack
+            image = volume.image
+            if attack is not None:
+                image = attack(pipeline, volume, self.threat, cell.seed).volume.image
+            mask = pipeline.predict(image).mask
+            score = 100 * foreground_dsc(mask, volume.known_label(), pipeline.classes)
+            cells[cell.model, cell.attack] = Replayed(image, mask, score, 100 * cell.dsc)
+            report(cell.key)
+        return ReplayedCase(volume, origin, cells)
+
+    def _volume(self, name: str) -> Volume:
+        if name not in self._dataset.names:
+            raise InputError(f"case {name} of {self.results.path} is not in the data; give its folder with --data")
+        return self._dataset.load(name)
+
+    def _cells(self, case: str) -> list[ResultCell]:
+        return [cell for cell in self.results.cells.values() if cell.case == case]
+
+    def _cell(self, cell: ResultCell) -> Cell:
+        attack = None
+        if cell.attack != CLEAN:
+            attack = find_attack(cell.attack, lambda name: self._source(name, cell), self.collections)
+        return Cell(cell.benchmark, cell.model, cell.case, attack, self.threat, cell.seed)
+
+    def _pipeline(self, cell: ResultCell) -> Pipeline:
+        """Return the model of a cell in the precision of its gradients."""
+        if cell.model not in self._pipelines:
+            for precision in _PRECISIONS:
+                pipeline = self.load(cell.model, precision)
+                if pipeline.settings() == cell.settings.pipeline:
+                    break
+            self._pipelines[cell.model] = pipeline
+        return self._pipelines[cell.model]
+
+    def _source(self, name: str, cell: ResultCell) -> Pipeline:
+        """Return the model on which a transfer attack was crafted, in the precision of the run."""
+        return self.load(name, "fast" if "bfloat16" in str(cell.settings.pipeline) else "exact")
+
+    def _check(self, cell: ResultCell, volume: Volume) -> None:
+        pipeline, planned = self._pipeline(cell), self._cell(cell)
+        settings: dict[str, Any] | None = None if planned.attack is None else planned.attack.settings()
+        for what, here, there in (
+            (f"volume of case {cell.case}", volume.sha256, cell.volume_sha256),
+            (f"weights of {cell.model}", pipeline.weights_sha256, cell.model_sha256),
+            (f"settings of {cell.model}", pipeline.settings(), cell.settings.pipeline),
+            (f"settings of attack {cell.attack}", settings, cell.settings.attack),
+            (f"identity of {', '.join(cell.key)}", planned.key(pipeline, volume.sha256), self._keys[cell.key]),
+        ):
+            if here != there:
+                raise InputError(f"{what}: {there} in {self.results.path} and {here} here; {_MEND}")

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report of made-up results, with names that look like HTML."""
+
+from pathlib import Path
+
+import pytest
+from gate_cells import table, write
+from html_case import NASTY, MadeReplay
+
+from robust3d.benchmarks.results import Results, read_results
+from robust3d.foundation.collections import Collections
+from robust3d.report.html.site import Sources, write_report
+
+
+@pytest.fixture(scope="session")
+def made_results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Two models, two attacks, two cases."""
+    scores = {"clean": [90.0, 70.0], "fgsm": [50.0, 40.0], "ifgsm": [9.0, 60.0]}
+    cells = table(scores, model=NASTY) + table({key: [80.0, 75.0] for key in scores}, model="robust")
+    for one in cells:
+        one["trace"] = [] if one["attack"] == "clean" else [0.1, 0.3, 0.2]
+    return read_results(write(tmp_path_factory.mktemp("made"), cells))
+
+
+@pytest.fixture(scope="session")
+def made_report(made_results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the report, with a page of the first case."""
+    folder = tmp_path_factory.mktemp("report")
+    replay = MadeReplay(made_results)
+    assert not write_report(
+        Sources(made_results, (), {}, Collections(()), replay, ["case_0"]), folder, lambda key: None
+    )
+    return folder
