@@ -6,6 +6,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -64,15 +65,18 @@ class Cell:
 
     def key(self, pipeline: Pipeline, volume_sha256: str) -> str:
         """Return the SHA-256 of everything that decides the result."""
-        content: dict[str, Any] = {
-            "schema": SCHEMA,
-            "model": pipeline.weights_sha256,
-            "pipeline": pipeline.settings(),
-            "volume": volume_sha256,
-        }
-        if self.attack is not None:
-            content |= {"attack": self.attack.settings(), "threat": self.threat.settings(), "seed": self.seed}
-        return digest_json(content)
+        return digest_json(self._content(pipeline) | {"volume": volume_sha256})
+
+    def ticket(self, pipeline: Pipeline) -> str:
+        """Return the SHA-256 of what is known before the volume is read: the case's name stands for it.
+
+        Claims, failures and plans go by it.
+        """
+        return digest_json(self._content(pipeline) | {"case": self.case})
+
+    def _content(self, pipeline: Pipeline) -> dict[str, Any]:
+        attack = None if self.attack is None else self.attack.settings()
+        return _content(pipeline.weights_sha256, pipeline.settings(), attack, self.threat.settings(), self.seed)
 
     def measure(self, pipeline: Pipeline, volume: Volume) -> dict[str, Any]:
         """Attack the case, predict the result as deployed, and return the record.
@@ -121,6 +125,27 @@ class Cell:
             "trace": list(adversarial.trace),
             "details": dict(adversarial.details),
         }
+
+
+def ticket_of(record: Mapping[str, Any]) -> str:
+    """Return the ticket of a stored cell; see :meth:`Cell.ticket`."""
+    settings = record["settings"]
+    content = _content(
+        record["model_sha256"], settings["pipeline"], settings["attack"], record["threat"], record["seed"]
+    )
+    return digest_json(content | {"case": record["case"]})
+
+
+def _content(
+    weights_sha256: str,
+    pipeline: Mapping[str, Any],
+    attack: Mapping[str, Any] | None,
+    threat: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Return what decides a result beside the volume; threat model and seed do not touch a clean prediction."""
+    content: dict[str, Any] = {"schema": SCHEMA, "model": weights_sha256, "pipeline": pipeline}
+    return content if attack is None else content | {"attack": attack, "threat": threat, "seed": seed}
 
 
 def _figures(prediction: Prediction, volume: Volume, classes: int) -> dict[str, Any]:
