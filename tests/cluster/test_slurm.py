@@ -34,12 +34,17 @@ def submit(tiny_zoo, out, *extra: str) -> str:
     ).stdout
 
 
+def begun(out) -> bool:
+    """Return whether a job is about to measure its first cell."""
+    return any((out / "plans").glob("[!.]*.json"))
+
+
 @pytest.mark.slow
 def test_two_shards_of_which_one_is_requeued(slurm, tiny_zoo, serial, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("SLURM_CONF", str(slurm / "slurm.conf"))
     submit(tiny_zoo, tmp_path, "--shards", "2", "--workers", "2")
     cells = tmp_path / "cells"
-    wait_for(lambda: list((tmp_path / "claims").glob("*")), 200)
+    wait_for(lambda: begun(tmp_path), 200)
     before = {path.name for path in cells.glob("[!.]*.json")}
     assert len(before) < 8
     victim = next(row[0] for row in squeue("%i", "%T") if row[1] == "RUNNING")
@@ -58,7 +63,7 @@ def test_two_shards_of_which_one_is_requeued(slurm, tiny_zoo, serial, tmp_path, 
 def test_a_job_that_slurm_warns_requeues_itself(slurm, tiny_zoo, serial, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("SLURM_CONF", str(slurm / "slurm.conf"))
     submit(tiny_zoo, tmp_path, "--shards", "1")
-    wait_for(lambda: list((tmp_path / "claims").glob("*")), 200)
+    wait_for(lambda: begun(tmp_path), 200)
     job = squeue("%i")[0][0]
     subprocess.run(["scancel", "--signal=USR2", job], check=True)
     wait_for(lambda: not squeue("%i"), 250)

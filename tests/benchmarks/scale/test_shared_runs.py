@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -28,14 +29,21 @@ def owners(out) -> dict[str, int]:
     return found
 
 
+def workers(process) -> list[int]:
+    """Return the children of a process that still run."""
+    fields = [
+        (path.parent.name, path.read_text().rpartition(")")[2].split()) for path in Path("/proc").glob("[0-9]*/stat")
+    ]
+    return [int(pid) for pid, (state, parent, *_) in fields if int(parent) == process.pid and state != "Z"]
+
+
 def kill_one(out, process, chosen: random.Random) -> int:
-    """Kill a worker that measures, a random moment after some of the cells are there; return its number."""
+    """Kill a worker at a random moment after some of the cells are there; return its number."""
     wanted = chosen.randrange(4)
     while process.poll() is None:
-        held = list(owners(out).values())
-        if held and len(list(out.glob("cells/[!.]*.json"))) >= wanted:
+        if (out / "plans").exists() and len(list(out.glob("cells/[!.]*.json"))) >= wanted and len(workers(process)) > 2:
             time.sleep(chosen.random() * 0.1)
-            victim = chosen.choice(held)
+            victim = chosen.choice(workers(process))
             os.kill(victim, signal.SIGKILL)
             return victim
         time.sleep(0.005)
@@ -49,8 +57,8 @@ def test_three_workers_of_which_one_is_killed(command, serial, tmp_path, seed) -
         victim = kill_one(tmp_path, process, random.Random(seed))
         _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
-    # It may have finished its cell, and died with the next or none.
-    assert f"worker {victim}" in errors or "was killed" not in errors
+    # It may have had no cell.
+    assert f"worker {victim} was killed by SIGKILL" in errors or "was killed" not in errors
     assert_same(tmp_path, serial)
 
 
