@@ -50,10 +50,7 @@ def cell_key(
     seed : int
         Seed of the attack.
     """
-    content: dict[str, Any] = {"schema": SCHEMA, "model": weights_sha256, "pipeline": pipeline, "volume": volume_sha256}
-    if attack is not None:
-        content |= {"attack": attack, "threat": threat, "seed": seed}
-    return digest_json(content)
+    return digest_json(_content(weights_sha256, pipeline, attack, threat, seed) | {"volume": volume_sha256})
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,18 @@ class Cell:
 
     def key(self, pipeline: Pipeline, volume_sha256: str) -> str:
         """Return the SHA-256 of everything that decides the result."""
+        return digest_json(self._content(pipeline) | {"volume": volume_sha256})
+
+    def ticket(self, pipeline: Pipeline) -> str:
+        """Return the SHA-256 of what is known before the volume is read: the case's name stands for it.
+
+        Claims, failures and plans go by it.
+        """
+        return digest_json(self._content(pipeline) | {"case": self.case})
+
+    def _content(self, pipeline: Pipeline) -> dict[str, Any]:
         attack = None if self.attack is None else self.attack.settings()
-        return cell_key(
-            pipeline.weights_sha256, pipeline.settings(), volume_sha256, attack, self.threat.settings(), self.seed
-        )
+        return _content(pipeline.weights_sha256, pipeline.settings(), attack, self.threat.settings(), self.seed)
 
     def measure(self, pipeline: Pipeline, volume: Volume) -> dict[str, Any]:
         """Attack the case, predict the result as deployed, and return the record.
@@ -147,6 +152,27 @@ class Cell:
             "trace": list(adversarial.trace),
             "details": dict(adversarial.details),
         }
+
+
+def ticket_of(record: Mapping[str, Any]) -> str:
+    """Return the ticket of a stored cell; see :meth:`Cell.ticket`."""
+    settings = record["settings"]
+    content = _content(
+        record["model_sha256"], settings["pipeline"], settings["attack"], record["threat"], record["seed"]
+    )
+    return digest_json(content | {"case": record["case"]})
+
+
+def _content(
+    weights_sha256: str,
+    pipeline: Mapping[str, Any],
+    attack: Mapping[str, Any] | None,
+    threat: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Return what decides a result beside the volume; threat model and seed do not touch a clean prediction."""
+    content: dict[str, Any] = {"schema": SCHEMA, "model": weights_sha256, "pipeline": pipeline}
+    return content if attack is None else content | {"attack": attack, "threat": threat, "seed": seed}
 
 
 def _figures(prediction: Prediction, volume: Volume, classes: int) -> dict[str, Any]:

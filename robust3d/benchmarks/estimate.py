@@ -96,7 +96,7 @@ def estimate(benchmark: Benchmark, store: Store, *, models: Sequence[str] | None
     InputError
         If no case can be read.
     """
-    records = store.records()
+    records = list(store.records())
     hashes = {record["case"]: record["volume_sha256"] for record in records}
     named = {(record["model"], record["attack"], record["case"]) for record in records}
     volume = _first_case(benchmark)
@@ -107,9 +107,9 @@ def estimate(benchmark: Benchmark, store: Store, *, models: Sequence[str] | None
     for model in benchmark.models:
         probed = models is None or model in models
         if pipeline is None or probed:
-            pipeline, speeds = benchmark.load(model), []
+            pipeline, speeds = benchmark.load(benchmark.member(model, volume.name).name), []
         left: Counter[str] = Counter()
-        for cell in benchmark.plan(model):
+        for cell in (one for one in benchmark.cells() if one.model == model):
             volume_sha256 = hashes.get(cell.case)
             if probed and volume_sha256 is not None:
                 done = store.has(cell.key(pipeline, volume_sha256))

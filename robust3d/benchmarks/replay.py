@@ -98,7 +98,7 @@ class Replay:
         where = f"threat model of {self.results.path}"
         self.threat: ThreatModel = check_card(self.results.first.threat, ThreatCard, where=where).build()
         card = read_benchmark_card(self.results.first.benchmark, self.collections)
-        self._dataset: Dataset = card.dataset(self.data)
+        self._dataset: Dataset = card.dataset(self.data, self.collections)
         self._keys = {key: record.get("cell") for key, record in self.results.records().items()}
 
     def check(self, cases: Sequence[str]) -> None:

@@ -1,36 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plan and run a benchmark: measure the cells that are not stored yet."""
+"""A benchmark: models x attacks x cases under one threat model, its plan and its finished cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from robust3d.attacks.attack import Attack
 from robust3d.benchmarks.cell import CLEAN, Cell
 from robust3d.benchmarks.store import Store
 from robust3d.data.dataset import Dataset
-from robust3d.foundation.digest import digest_json
 from robust3d.foundation.errors import InputError
-from robust3d.foundation.memory import is_out_of_memory
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
-from robust3d.volume.volume import Volume
 from robust3d.zoo.members import Member
 
-Report = Callable[[Cell, dict[str, Any] | None, bool], None]
-"""Called after every cell with its record (``None`` if it failed) and whether it was stored before."""
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a benchmark, in the order of its tables: model by model, case by case, the clean one first.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+        What is to be measured.
+    tickets : sequence of str
+        Of each cell; see :meth:`Cell.ticket`.
+    """
+
+    cells: Sequence[Cell]
+    tickets: Sequence[str]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Benchmark:
     """Models x attacks x cases under one threat model.
 
     Parameters
     ----------
-    name : str
-        Name in results.
+    name, title : str
+        Name in results and title of tables.
     models : sequence of str
         Names of models in the order of the leaderboard.
     attacks : sequence of Attack
@@ -44,10 +54,11 @@ class Benchmark:
     load : callable
         Gives the pipeline of a model's name.
     member : callable
-        Gives the model that evaluates a case in the name of another: a fold of a cross-validated one.
+        Gives the member of a model that evaluates a case; the model itself by default.
     """
 
     name: str
+    title: str
     models: Sequence[str]
     attacks: Sequence[Attack]
     dataset: Dataset
@@ -55,98 +66,67 @@ class Benchmark:
     seed: int
     load: Callable[[str], Pipeline]
     member: Callable[[str, str], Member] = lambda model, _: Member(model)
-    classes: Callable[[str], int] | None = None
-    """Checks a model of that name without loading it, and gives its classes; by default it is loaded."""
-    _volumes: dict[str, str] = field(default_factory=dict)
 
-    def plan(self, model: str) -> Iterator[Cell]:
-        """Yield the cells of one model: case by case, the clean one first."""
-        for case in self.dataset.names:
-            for attack in (None, *self.attacks):
-                yield Cell(self.name, model, case, attack, self.threat, self.seed)
+    def pipeline(self, cell: Cell) -> Pipeline:
+        """Return what measures a cell."""
+        return self.load(self.member(cell.model, cell.case).name)
 
-    @property
-    def size(self) -> int:
-        """Number of cells."""
-        return len(self.models) * len(self.dataset.names) * (1 + len(self.attacks))
+    def cells(self) -> list[Cell]:
+        """Return all cells in the order of the plan."""
+        return [
+            Cell(self.name, model, case, attack, self.threat, self.seed)
+            for model in self.models
+            for case in self.dataset.names
+            for attack in (None, *self.attacks)
+        ]
 
-    def run(self, store: Store, report: Report) -> list[dict[str, Any]]:
-        """Measure what is missing and return all finished cells in the order of the plan.
-
-        A cell that fails, for its data or for want of memory, is recorded with its reason, and the others go on.
+    def plan(self) -> Plan:
+        """Load every model, check that the attacks can serve it, and return the plan.
 
         Raises
         ------
         InputError
-            Before anything is computed: a model that cannot be loaded, or an attack that cannot serve it.
-        """
-        self.check()
-        records: list[dict[str, Any]] = []
-        for model in self.models:
-            loaded: Volume | None = None
-            for cell in self.plan(model):
-                member = self.member(model, cell.case)
-                pipeline = self.load(member.name)
-                try:
-                    if loaded is None or loaded.name != cell.case:
-                        loaded = self._load(cell.case)
-                except InputError as error:
-                    store.fail(digest_json(cell.names), cell.names, str(error))
-                    report(cell, None, False)
-                    continue
-                record, stored = self._cell(cell, pipeline, loaded, store)
-                if record is not None:
-                    # A clean cell serves every threat model and seed; the row tells those of this run.
-                    records.append(
-                        {**record, **cell.names, **member.record(), "threat": self.threat.settings(), "seed": self.seed}
-                    )
-                report(cell, record, stored)
-        return records
-
-    def _cell(self, cell: Cell, pipeline: Pipeline, volume: Volume, store: Store) -> tuple[dict[str, Any] | None, bool]:
-        key = cell.key(pipeline, volume.sha256)
-        record = store.get(key)
-        if record is not None:
-            return record, True
-        try:
-            record = cell.measure(pipeline, volume)
-        except InputError as error:
-            store.fail(key, cell.names, str(error))
-            return None, False
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            store.fail(key, cell.names, f"out of memory on {pipeline.device}: use smaller windows or another device")
-            return None, False
-        store.put(key, record)
-        store.forget(digest_json(cell.names))
-        return record, False
-
-    def _load(self, name: str) -> Volume:
-        volume = self.dataset.load(name)
-        owner = self._volumes.setdefault(volume.sha256, name)
-        if owner != name:
-            raise InputError(f"cases {owner} and {name} hold the same volume and label; leave one of them out")
-        return volume
-
-    def check(self) -> None:
-        """Refuse, before anything is computed, names that clash and what an attack cannot serve.
-
-        Raises
-        ------
-        InputError
-            With what to change.
+            A name that is given twice or reserved, a model that cannot be loaded or was trained on a case, or an attack
+            that cannot serve it.
         """
         self._check_names()
-        self._check_attacks()
+        cells = self.cells()
+        tickets: list[str] = []
+        for cell in cells:
+            pipeline = self.pipeline(cell)
+            if cell.attack is not None:
+                cell.attack.check(pipeline.classes, self.threat)
+            tickets.append(cell.ticket(pipeline))
+        return Plan(cells, tickets)
 
-    def _check_attacks(self) -> None:
-        """Check every model and refuse, before anything is computed, what an attack cannot serve."""
-        members = [self.member(model, case).name for model in self.models for case in self.dataset.names]
-        for name in dict.fromkeys(members):
-            classes = self.load(name).classes if self.classes is None else self.classes(name)
-            for attack in self.attacks:
-                attack.check(classes, self.threat)
+    def gather(self, store: Store, plan: Plan, keys: Mapping[int, str]) -> list[dict[str, Any]]:
+        """Return the finished cells in the order of the plan, named as this benchmark names them.
+
+        Parameters
+        ----------
+        store : Store
+            Holds them.
+        plan : Plan
+            Of this benchmark.
+        keys : mapping of int to str
+            Key of each finished cell by its place in the plan. A case that holds the same volume and label as an
+            earlier one is recorded as failed.
+        """
+        owners: dict[str, str] = {}
+        records = []
+        for place, cell in enumerate(plan.cells):
+            record = store.get(keys[place]) if place in keys else None
+            if record is None:
+                continue
+            owner = owners.setdefault(record["volume_sha256"], cell.case)
+            if owner != cell.case:
+                reason = f"cases {owner} and {cell.case} hold the same volume and label; leave one of them out"
+                store.fail(plan.tickets[place], cell.names, reason)
+                continue
+            # A clean cell serves every threat model and seed; the row tells those of this run.
+            told = {**cell.names, **self.member(cell.model, cell.case).record()}
+            records.append({**record, **told, "threat": self.threat.settings(), "seed": self.seed})
+        return records
 
     def _check_names(self) -> None:
         attacks: Mapping[str, list[str]] = {"model": list(self.models), "attack": [one.name for one in self.attacks]}

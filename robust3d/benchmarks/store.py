@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from robust3d.benchmarks.cell import SCHEMA, ticket_of
 from robust3d.foundation.errors import InputError
 from robust3d.foundation.files import make_folder, write_text
 
@@ -48,26 +53,63 @@ class Store:
         """Return whether a cell is finished, without reading it."""
         return (self._cells / f"{key}.json").exists()
 
-    def records(self) -> list[dict[str, Any]]:
-        """Return all finished cells, in no particular order.
+    def put(self, key: str, record: dict[str, Any]) -> None:
+        """Keep a finished cell; forget an earlier failure."""
+        write_text(self._cells / f"{key}.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        (self._failed / f"{ticket_of(record)}.json").unlink(missing_ok=True)
+
+    def fail(self, ticket: str, names: dict[str, Any], reason: str, *, set_aside: bool = False) -> None:
+        """Record why a cell could not be measured; the next run tries it again.
+
+        Parameters
+        ----------
+        ticket : str
+            Of the cell; see :meth:`Cell.ticket`.
+        names : dict
+            What the cell is called.
+        reason : str
+            A sentence.
+        set_aside : bool
+            It ended the workers that tried it.
+        """
+        make_folder(self._failed)
+        content = {**names, "reason": reason, "set_aside": set_aside}
+        write_text(self._failed / f"{ticket}.json", json.dumps(content, indent=1) + "\n")
+
+    def failed_since(self, ticket: str, moment: int) -> bool:
+        """Return whether a cell failed after a moment of :meth:`now`."""
+        try:
+            return (self._failed / f"{ticket}.json").stat().st_mtime_ns >= moment
+        except OSError:
+            return False
+
+    def now(self) -> int:
+        """Return the time of the folder's own clock in nanoseconds: a file server's may differ from this machine's."""
+        with tempfile.TemporaryFile(dir=self.root) as probe:
+            return os.fstat(probe.fileno()).st_mtime_ns
+
+    def tickets(self) -> set[str]:
+        """Return the tickets of all finished cells."""
+        return {ticket_of(record) for record in self.records()}
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield all finished cells by their keys.
 
         Raises
         ------
         InputError
             If a file is damaged.
         """
-        return [found for path in sorted(self._cells.glob("[!.]*.json")) if (found := self.get(path.stem))]
+        for path in sorted(self._cells.glob("[!.]*.json")):
+            record = self.get(path.stem)
+            if record is not None and record.get("schema") == SCHEMA:
+                yield record
 
-    def put(self, key: str, record: dict[str, Any]) -> None:
-        """Keep a finished cell; forget an earlier failure."""
-        write_text(self._cells / f"{key}.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
-        self.forget(key)
-
-    def forget(self, key: str) -> None:
-        """Forget an earlier failure."""
-        (self._failed / f"{key}.json").unlink(missing_ok=True)
-
-    def fail(self, key: str, names: dict[str, Any], reason: str) -> None:
-        """Record why a cell could not be measured; the next run tries it again."""
-        make_folder(self._failed)
-        write_text(self._failed / f"{key}.json", json.dumps({**names, "reason": reason}, indent=1) + "\n")
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """Return what failed, by ticket."""
+        found = {}
+        for path in sorted(self._failed.glob("[!.]*.json")):
+            # Another process may finish the cell meanwhile, and its failure is gone.
+            with suppress(OSError, ValueError):
+                found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        return found

@@ -21,6 +21,8 @@ app = App(
 
 # Given as text so that a command's module, and torch with it, is imported only when that command runs.
 app.command("robust3d.cli.run:run", name="run", help="Run a benchmark and show its leaderboard.")
+app.command("robust3d.cli.submit:submit", name="submit", help="Run a benchmark as jobs of a cluster.")
+app.command("robust3d.cli.status:status", name="status", help="Show how far the runs in a folder are.")
 app.command("robust3d.cli.check:check", name="check", help="Compare results with a baseline, as a gate for CI.")
 app.command("robust3d.cli.report:report", name="report", help="Write results as an HTML report that opens offline.")
 app.command("robust3d.cli.export:export", name="export", help="Write results as LaTeX, nnU-Net summary or Parquet.")

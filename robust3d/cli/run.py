@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +14,14 @@ from rich.console import Console
 from robust3d.cli.options import Collection, Device, Out, Precision, Track
 
 if TYPE_CHECKING:
-    from robust3d.segment.pipeline import Pipeline
+    from robust3d.benchmarks.cell import Cell
+    from robust3d.benchmarks.diagnostics.report import Report as Diagnosis
+    from robust3d.benchmarks.request import RunRequest
+    from robust3d.benchmarks.run import Benchmark
+    from robust3d.benchmarks.scale.session import Report, Session
+    from robust3d.benchmarks.scale.shard import Shard
+    from robust3d.benchmarks.store import Store
+    from robust3d.report.tracking.tracker import Tracker
 
 
 def run(
@@ -27,11 +36,16 @@ def run(
     data: Path | None = None,
     device: Device = "auto",
     precision: Precision | None = None,
+    workers: int | None = None,
+    shard: str | None = None,
+    patience: float = 900.0,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     collection: Collection = (),
     track: Track = (),
 ) -> None:
     """Run a benchmark and show its leaderboard; finished cells in --out are kept and not computed again.
+
+    Several calls may work on the same --out at once, on one machine or many.
 
     Parameters
     ----------
@@ -49,84 +63,121 @@ def run(
         What a perturbed volume can hold, instead of the card's: int16 lets attacks move in whole numbers only.
     data
         Folder with the test cases in any layout that robust3d data check knows, for cards that do not generate them.
+    workers
+        Processes that share the work, the cores and the GPUs of this machine; without it, this one does all.
+    shard
+        Part of the cells, i/n such as 2/4; the shard that finds the others finished writes the tables.
+    patience
+        Seconds in which a worker must put a window through a network; one that does not is ended and replaced.
     dry_run
         Only tell how many cells and windows are left, and about how much time and memory they take on this device.
     """
-    from functools import lru_cache
-
-    from robust3d.benchmarks.attacks import find_attack
-    from robust3d.benchmarks.card import read_benchmark_card
-    from robust3d.benchmarks.comparison import compare_attacks
-    from robust3d.benchmarks.diagnostics.report import flags_by_model, read_reports
-    from robust3d.benchmarks.estimate import METHOD, estimate
-    from robust3d.benchmarks.leaderboard import leaderboard
-    from robust3d.benchmarks.run import Benchmark
+    from robust3d.benchmarks.diagnostics.report import read_reports
+    from robust3d.benchmarks.scale.processes import terminating_like_ctrl_c
+    from robust3d.benchmarks.scale.session import run_benchmark
+    from robust3d.benchmarks.scale.shard import Shard
     from robust3d.benchmarks.store import Store
     from robust3d.cli.progress import announce, cell_progress
     from robust3d.foundation.allocator import keep_freed_memory
-    from robust3d.foundation.collections import Collections
-    from robust3d.foundation.errors import InputError
-    from robust3d.report.estimate import estimate_line, estimate_table
-    from robust3d.report.tables import console_table, write_tables
     from robust3d.report.tracking.open import open_tracker
-    from robust3d.report.tracking.runs import track_cell, track_leaderboard, track_settings
-    from robust3d.zoo.load import check_model, load_model
-    from robust3d.zoo.members import Members
+    from robust3d.report.tracking.runs import track_cell, track_settings
 
     keep_freed_memory()
-    collections = Collections.open(collection)
-    settings = read_benchmark_card(card, collections)
-    about = settings.benchmark
-
-    @lru_cache(maxsize=1)
-    def load(name: str) -> Pipeline:
-        return load_model(name, device=device, precision=precision or about.precision, collections=collections)
-
-    benchmark = Benchmark(
-        name=about.name,
-        models=model or about.models,
-        attacks=[find_attack(name, load, collections) for name in attack or about.attacks],
-        dataset=settings.dataset(None if data is None else str(data), collections),
-        threat=settings.threat.build(epsilon=epsilon, storage=storage),
-        seed=about.seed if seed is None else seed,
-        load=load,
-        classes=lambda name: check_model(name, collections),
-        member=Members(collections),
+    request = make_request(
+        card=card,
+        model=model,
+        attack=attack,
+        epsilon=epsilon,
+        seed=seed,
+        storage=storage,
+        data=data,
+        device=device,
+        precision=precision,
+        collection=collection,
     )
     store = Store(out)
     if dry_run:
-        benchmark.check()
-        expected = estimate(benchmark, store)
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(estimate_table(expected, about.title))
-        console.print(f"{estimate_line(expected)}. {METHOD.format(case=expected.case)}", markup=False)
+        _estimate(request, store)
         return
     # Before anything is computed, since a broken report is an error.
     reports = read_reports(out)
-    announce(benchmark, store)
-    failures: list[str] = []
-    with open_tracker(track, out, name=about.name) as tracker, cell_progress(benchmark.size) as progress:
-        track_settings(tracker, benchmark)
+    part = Shard() if shard is None else Shard.parse(shard)
+    with ExitStack() as stack:
+        stack.enter_context(terminating_like_ctrl_c())
+        tracker = stack.enter_context(open_tracker(track, out, name=Path(card).stem))
 
-        def report(cell: Any, record: dict[str, Any] | None, stored: bool) -> None:
-            if record is None:
-                failures.append(f"{cell.model}, {cell.attack_name}, {cell.case}")
-            else:
-                track_cell(tracker, benchmark, cell, record)
-            progress(f"{cell.model}  {cell.case}  {cell.attack_name}", stored)
+        def started(benchmark: Benchmark, cells: int) -> Report:
+            announce(benchmark, store)
+            track_settings(tracker, benchmark)
+            progress = stack.enter_context(cell_progress(cells))
 
-        records = benchmark.run(store, report)
-        if failures and not records:
-            raise InputError(f"every cell failed, the first: {failures[0]}; the reasons are in {out / 'failed'}")
+            def report(cell: Cell, record: dict[str, Any] | None, stored: bool) -> None:
+                if record is not None:
+                    track_cell(tracker, benchmark, cell, record)
+                progress(f"{cell.model}  {cell.case}  {cell.attack_name}", stored)
+
+            return report
+
+        session = run_benchmark(request, store, shard=part, workers=workers, patience=patience, started=started)
+        _publish(session, part, out, reports, tracker)
+
+
+def make_request(
+    *,
+    card: str,
+    model: tuple[str, ...] = (),
+    attack: tuple[str, ...] = (),
+    collection: tuple[Path, ...] = (),
+    **others: Any,
+) -> RunRequest:
+    """Return what the options of ``robust3d run`` ask for."""
+    from robust3d.benchmarks.request import RunRequest
+
+    return RunRequest(card=card, models=model, attacks=attack, collections=collection, **others)
+
+
+def _estimate(request: RunRequest, store: Store) -> None:
+    from robust3d.benchmarks.estimate import METHOD, estimate
+    from robust3d.report.estimate import estimate_line, estimate_table
+
+    benchmark = request.open()
+    benchmark.plan()
+    expected = estimate(benchmark, store)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(estimate_table(expected, benchmark.title))
+    console.print(f"{estimate_line(expected)}. {METHOD.format(case=expected.case)}", markup=False)
+
+
+def _publish(session: Session, shard: Shard, out: Path, reports: Sequence[Diagnosis], tracker: Tracker) -> None:
+    from robust3d.benchmarks.comparison import compare_attacks
+    from robust3d.benchmarks.diagnostics.report import flags_by_model
+    from robust3d.benchmarks.leaderboard import leaderboard
+    from robust3d.foundation.errors import InputError
+    from robust3d.report.tables import console_table, write_tables
+    from robust3d.report.tracking.runs import track_leaderboard
+
+    benchmark, failed = session.benchmark, session.failed
+    first = f"{failed[0].model}, {failed[0].attack_name}, {failed[0].case}" if failed else ""
+    if session.unfinished:
+        Console(stderr=True).print(
+            f"shard {shard} has ended; {session.unfinished} cells of other shards are not finished, the last shard "
+            f"writes the tables; robust3d status {out} shows how far they are",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    elif failed and not session.records:
+        raise InputError(f"every cell failed, the first: {first}; the reasons are in {out / 'failed'}")
+    else:
         names = [one.name for one in benchmark.attacks]
-        board = leaderboard(records, benchmark.models, names)
-        comparison = compare_attacks(records, benchmark.models, names)
-        doctor = flags_by_model(reports, records)
-        write_tables(board, comparison, records, benchmark.threat, about.title, out, doctor=doctor)
+        board = leaderboard(session.records, benchmark.models, names)
+        comparison = compare_attacks(session.records, benchmark.models, names)
+        doctor = flags_by_model(reports, session.records)
+        write_tables(board, comparison, session.records, benchmark.threat, benchmark.title, out, doctor=doctor)
         track_leaderboard(tracker, board, out)
-    Console().print(console_table(board, benchmark.threat, about.title, doctor=doctor))
-    if failures:
+        Console().print(console_table(board, benchmark.threat, benchmark.title, doctor=doctor))
+    if failed:
+        size = len(benchmark.cells())
         raise InputError(
-            f"{len(failures)} of {benchmark.size} cells failed, the first: {failures[0]}; "
-            f"the reasons are in {out / 'failed'}"
+            f"{len(failed)} of {size} cells failed, the first: {first}; the reasons are in {out / 'failed'}"
         )

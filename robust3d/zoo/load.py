@@ -12,7 +12,7 @@ from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.networks.folding import channels_last, inference_copy
 from robust3d.networks.registry import build_deployed
-from robust3d.networks.weights import check_weights, load_weights
+from robust3d.networks.weights import load_weights
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.grid import parse_grid
 from robust3d.segment.intensity import Intensity, hu_window, zscore
@@ -56,22 +56,6 @@ def load_model(
     place = find_device(device)
     pipeline = _pipeline(card, stage, name, path.parent, place, precision)
     return pipeline if card.transform is None else Transformed(pipeline, _transform(card, card.transform))
-
-
-def check_model(name: str, collections: Collections) -> int:
-    """Check the card and the weight files of a model without loading it, and return its classes, background included.
-
-    Raises
-    ------
-    InputError
-        As :func:`load_model`, but for the device.
-    """
-    model, _, stage = name.partition("/")
-    path = collections.find("zoo", model)
-    card = read_card(path, ModelCard)
-    for one in [_stage(card, stage, name)] if stage else card.stages.values():
-        check_weights(one.weight_file(path.parent), one.sha256)
-    return card.network.classes
 
 
 def split_name(name: str) -> tuple[str, str]:

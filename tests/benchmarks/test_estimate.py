@@ -12,10 +12,9 @@ from robust3d.benchmarks.run import Benchmark
 from robust3d.benchmarks.store import Store
 from robust3d.data.phantoms import PhantomDataset
 from robust3d.foundation.collections import Collections
-from robust3d.foundation.errors import InputError
 from robust3d.report.estimate import estimate_line, estimate_table
 from robust3d.threat.model import ThreatModel
-from robust3d.zoo.load import check_model, load_model
+from robust3d.zoo.load import load_model
 
 THREAT = ThreatModel(epsilon=10.2, unit="HU", valid=(-100, 240))
 CASES = PhantomDataset("test", 2, (40, 36, 32), (6.0, 6.0, 8.0))
@@ -55,7 +54,7 @@ def benchmark(collections, pipeline, attacks, loads: list[str] | None = None, **
             loads.append(name)
         return pipeline
 
-    return Benchmark("b", ["tiny"], [load_attack(name) for name in attacks], CASES, THREAT, 0, load, **options)
+    return Benchmark("b", "B", ["tiny"], [load_attack(name) for name in attacks], CASES, THREAT, 0, load, **options)
 
 
 def test_windows_are_those_that_are_then_computed(collections, pipeline, tmp_path) -> None:
@@ -90,30 +89,3 @@ def test_finished_cells_are_left_out(collections, pipeline, tmp_path) -> None:
     work.run(store, lambda cell, record, stored: None)
     done = estimate(work, store)
     assert (done.rows, done.finished, done.seconds, done.memory) == ((), 4, 0, 0)
-
-
-def test_a_run_loads_each_model_once(collections, pipeline, tmp_path) -> None:
-    loads: list[str] = []
-    checked: list[str] = []
-
-    def classes(name: str) -> int:
-        checked.append(name)
-        return check_model(name, collections)
-
-    work = benchmark(collections, pipeline, ["random-sign"], loads, classes=classes)
-    work.run(Store(tmp_path), lambda cell, record, stored: None)
-    assert (checked, loads) == (["tiny"], ["tiny"])
-
-
-def test_a_model_is_checked_without_being_loaded(tiny_zoo, collections, tmp_path) -> None:
-    assert check_model("tiny", collections) == check_model("tiny/fine", collections) == 2
-    folder = tmp_path / "zoo" / "tiny"
-    folder.mkdir(parents=True)
-    for file in (tiny_zoo / "zoo" / "tiny").iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    (folder / "fine.safetensors").write_bytes(b"other")
-    with pytest.raises(InputError, match="SHA-256"):
-        check_model("tiny", Collections.open([tmp_path]))
-    (folder / "fine.safetensors").unlink()
-    with pytest.raises(InputError, match="does not exist"):
-        check_model("tiny", Collections.open([tmp_path]))

@@ -23,10 +23,12 @@ class _Section(BaseModel):
 
 
 class ReportedFinding(_Section):
-    """Answer of one check; figures and texts are kept out."""
+    """Answer of one check; its figures are kept out."""
 
     check: str
     verdict: Verdict
+    meaning: str
+    remedy: str
 
 
 class ReportedCase(_Section):
@@ -40,6 +42,7 @@ class Report(_Section):
     """What is read of a report."""
 
     version: Literal[1] = Field(alias="schema")
+    model: str
     model_sha256: str
     threat: ThreatCard
     attack: dict[str, Any]

@@ -3,38 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from robust3d.benchmarks.diagnostics.report import ReportedFinding, read_report
 from robust3d.benchmarks.results import Results
 from robust3d.foundation.errors import InputError
-from robust3d.report.diagnosis import SCHEMA
-
-
-class _Finding(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    check: str
-    verdict: str
-    meaning: str
-    remedy: str
-
-
-class _Case(BaseModel):
-    case: str
-    findings: list[_Finding]
-
-
-class _Diagnosis(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    model: str
-    model_sha256: str
-    cases: list[_Case]
 
 
 @dataclass(frozen=True)
@@ -73,13 +48,13 @@ def read_flags(paths: Sequence[Path], results: Results) -> dict[str, list[Flag]]
     hashes = {cell.model: cell.model_sha256 for cell in results.cells.values()}
     flags: dict[str, list[Flag]] = {}
     for path in paths:
-        found = _read(path)
+        found = read_report(path)
         if hashes.get(found.model) != found.model_sha256:
             raise InputError(
                 f"{path} examined {found.model} with weights {found.model_sha256} and {results.path} holds "
                 f"{hashes.get(found.model, 'no such model')}; run robust3d doctor on the model of the results"
             )
-        raised: dict[str, list[tuple[str, _Finding]]] = {}
+        raised: dict[str, list[tuple[str, ReportedFinding]]] = {}
         for case in found.cases:
             for finding in case.findings:
                 if finding.verdict == "flag":
@@ -89,13 +64,3 @@ def read_flags(paths: Sequence[Path], results: Results) -> dict[str, list[Flag]]
             for check, ones in raised.items()
         ]
     return flags
-
-
-def _read(path: Path) -> _Diagnosis:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise InputError(f"{path} is no diagnosis of schema {SCHEMA}; make one with robust3d doctor --json")
-        return _Diagnosis.model_validate(content)
-    except (OSError, ValidationError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}; make one with robust3d doctor --json") from error
