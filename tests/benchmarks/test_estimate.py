@@ -9,6 +9,8 @@ from robust3d.benchmarks.cell import Cell
 from robust3d.benchmarks.estimate import estimate
 from robust3d.benchmarks.rehearsal import PREDICT, rehearse
 from robust3d.benchmarks.run import Benchmark
+from robust3d.benchmarks.scale.pulse import PATIENCE, Pulse
+from robust3d.benchmarks.scale.runner import Runner, run_here
 from robust3d.benchmarks.store import Store
 from robust3d.data.phantoms import PhantomDataset
 from robust3d.foundation.collections import Collections
@@ -58,7 +60,7 @@ def benchmark(collections, pipeline, attacks, loads: list[str] | None = None, **
 
 
 def test_windows_are_those_that_are_then_computed(collections, pipeline, tmp_path) -> None:
-    expected = estimate(benchmark(collections, pipeline, ["random-sign", "fgsm"]), Store(tmp_path))
+    expected = estimate(benchmark(collections, pipeline, ["random-sign", "ifgsm-coarse"]), Store(tmp_path))
     volume = CASES.load("test_0000")
     for row in expected.rows:
         attack = None if row.attack == "clean" else load_attack(row.attack)
@@ -86,6 +88,7 @@ def test_finished_cells_are_left_out(collections, pipeline, tmp_path) -> None:
     expected = estimate(work, store)
     assert expected.finished == 1
     assert {row.attack: row.cells for row in expected.rows} == {"clean": 1, "random-sign": 2}
-    work.run(store, lambda cell, record, stored: None)
+    pulse = Pulse(PATIENCE)
+    run_here(Runner(work, store, pulse, store.now()), pulse, range(len(work.cells())), lambda place, outcome: None)
     done = estimate(work, store)
     assert (done.rows, done.finished, done.seconds, done.memory) == ((), 4, 0, 0)

@@ -27,6 +27,7 @@ def test_a_run_becomes_a_report(call, tmp_path, capsys) -> None:
     cells = [json.loads(line) for line in results.read_text().splitlines()]
     finding = {"check": "steps", "verdict": "flag", "figures": [], "meaning": "Too few.", "remedy": "Add steps."}
     diagnosis = {"schema": 1, "model": "tiny", "model_sha256": cells[0]["model_sha256"],
+                 "threat": cells[0]["threat"], "attack": {"name": "fgsm"},
                  "cases": [{"case": "x", "findings": [finding]}]}  # fmt: skip
     (tmp_path / "doctor.json").write_text(json.dumps(diagnosis))
     # One voxel more than the model finds, as another processor might round.

@@ -60,9 +60,9 @@ def test_run_logs_its_cells_and_shows_the_flags(monkeypatch, memory, tiny_zoo, t
     table = (tmp_path / "leaderboard.csv").read_bytes()
     assert "doctor" not in (tmp_path / "leaderboard.md").read_text()
 
-    finding = {"check": "a check", "verdict": "flag"}
+    finding = {"check": "a check", "verdict": "flag", "meaning": "", "remedy": "r"}
     threat = records[0]["threat"]
-    report = {"schema": 1, "model_sha256": records[0]["model_sha256"], "threat": threat, "attack": {}}
+    report = {"schema": 1, "model": "tiny", "model_sha256": records[0]["model_sha256"], "threat": threat, "attack": {}}
     report["cases"] = [{"case": "c", "findings": [finding]}]
     (tmp_path / "doctor-tiny.json").write_text(json.dumps(report))
     capsys.readouterr()
@@ -106,8 +106,9 @@ def test_train_logs_loss_rate_and_validation_by_step(monkeypatch, memory, tmp_pa
 
 def test_a_report_of_other_weights_says_nothing(tmp_path) -> None:
     verdicts = [("a", "ok"), ("b", "skipped"), ("a", "ok")]
-    cases = [{"case": "c", "findings": [{"check": name, "verdict": verdict} for name, verdict in verdicts]}]
-    content = {"schema": 1, "model_sha256": "m", "threat": {"epsilon": 1.0, "unit": "HU"}, "attack": {}, "cases": cases}
+    cases = [{"case": "c", "findings": [{"check": name, "verdict": verdict, "meaning": "", "remedy": ""} for name, verdict in verdicts]}]
+    threat = {"epsilon": 1.0, "unit": "HU"}
+    content = {"schema": 1, "model": "x", "model_sha256": "m", "threat": threat, "attack": {}, "cases": cases}
     (tmp_path / "d.json").write_text(json.dumps(content))
     report = read_report(tmp_path / "d.json")
     assert flags_text([report], "n") == "not examined"

@@ -181,7 +181,8 @@ def test_commands_repeat_the_row(made_results) -> None:
 def test_flags(made_results, tmp_path) -> None:
     finding = {"check": "steps", "verdict": "flag", "figures": [], "meaning": "m", "remedy": "r"}
     content = {
-        "schema": 1, "model": "robust", "model_sha256": "m" * 64,
+        "schema": 1, "model": "robust", "model_sha256": "m" * 64, "attack": {"name": "ifgsm"},
+        "threat": {"norm": "linf", "epsilon": 10.2, "unit": "HU", "valid": [-100.0, 240.0], "storage": "float32"},
         "cases": [{"case": "x", "findings": [finding, finding | {"check": "b", "verdict": "ok"}]}],
     }  # fmt: skip
     path = tmp_path / "findings.json"
