@@ -106,7 +106,14 @@ def test_train_logs_loss_rate_and_validation_by_step(monkeypatch, memory, tmp_pa
 
 def test_a_report_of_other_weights_says_nothing(tmp_path) -> None:
     verdicts = [("a", "ok"), ("b", "skipped"), ("a", "ok")]
-    cases = [{"case": "c", "findings": [{"check": name, "verdict": verdict, "meaning": "", "remedy": ""} for name, verdict in verdicts]}]
+    cases = [
+        {
+            "case": "c",
+            "findings": [
+                {"check": name, "verdict": verdict, "meaning": "", "remedy": ""} for name, verdict in verdicts
+            ],
+        }
+    ]
     threat = {"epsilon": 1.0, "unit": "HU"}
     content = {"schema": 1, "model": "x", "model_sha256": "m", "threat": threat, "attack": {}, "cases": cases}
     (tmp_path / "d.json").write_text(json.dumps(content))

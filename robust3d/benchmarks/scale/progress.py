@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from robust3d.benchmarks.cell import ticket_of
 from robust3d.benchmarks.scale.claims import Claims
 from robust3d.benchmarks.scale.plans import StoredCell, StoredPlan, read_plans
 from robust3d.benchmarks.scale.shard import Shard
@@ -99,7 +98,7 @@ def read_progress(root: Path) -> list[PlanProgress]:
     plans = read_plans(root)
     store = Store(root)
     state = _State(
-        seconds={ticket_of(record): float(record["seconds"]) for record in store.records()},
+        seconds=store.finished(),
         running={claim.ticket for claim in Claims(store).live()},
         set_aside={ticket: bool(failure.get("set_aside")) for ticket, failure in store.failures().items()},
     )
