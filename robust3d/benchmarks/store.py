@@ -22,12 +22,12 @@ class Store:
     Parameters
     ----------
     root : Path
-        The folder; ``cells/`` and ``failed/`` are made in it.
+        The folder; it and its parts are made by what is written first.
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = make_folder(root)
-        self._cells = make_folder(root / "cells")
+        self.root = root
+        self._cells = root / "cells"
         self._failed = root / "failed"
         self._aliases = root / "aliases"
 
@@ -56,6 +56,7 @@ class Store:
 
     def put(self, key: str, record: dict[str, Any]) -> None:
         """Keep a finished cell; forget an earlier failure."""
+        make_folder(self._cells)
         write_text(self._cells / f"{key}.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
         self.recall(ticket_of(record))
 
@@ -108,9 +109,19 @@ class Store:
             return False
 
     def now(self) -> int:
-        """Return the time of the folder's own clock in nanoseconds: a file server's may differ from this machine's."""
-        with tempfile.TemporaryFile(dir=self.root) as probe:
-            return os.fstat(probe.fileno()).st_mtime_ns
+        """Return the time of the folder's own clock in nanoseconds: a file server's may differ from this machine's.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be written, or the disk is full.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.root) as probe:
+                return os.fstat(probe.fileno()).st_mtime_ns
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"cannot write to the output folder {self.root}: {reason}; make room in it") from error
 
     def finished(self) -> dict[str, float]:
         """Return the seconds that each finished cell took, by ticket.

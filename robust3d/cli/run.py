@@ -153,7 +153,7 @@ def _estimate(request: RunRequest, store: Store, shard: Shard) -> None:
 
 def _publish(session: Session, shard: Shard, out: Path, reports: Sequence[Diagnosis], tracker: Tracker) -> None:
     from robust3d.benchmarks.comparison import compare_attacks
-    from robust3d.benchmarks.diagnostics.report import flags_by_model
+    from robust3d.benchmarks.diagnostics.flags import flags_by_model
     from robust3d.benchmarks.leaderboard import leaderboard
     from robust3d.foundation.errors import InputError
     from robust3d.report.tables import console_table, write_tables

@@ -19,6 +19,7 @@ from robust3d.benchmarks.scale.shard import Shard
 from robust3d.benchmarks.scale.slots import share_machine
 from robust3d.benchmarks.store import Store
 from robust3d.foundation.errors import InputError
+from robust3d.foundation.files import make_folder
 
 Report = Callable[[Cell, dict[str, Any] | None, bool], None]
 """Called after every cell with its record (``None`` if it failed) and whether it was stored before."""
@@ -80,6 +81,7 @@ def run_benchmark(
         used.
     """
     check_patience(patience)
+    make_folder(store.root)
     benchmark = request.open()
     plan = benchmark.plan()
     places = shard.places(len(plan.cells))
