@@ -68,7 +68,8 @@ def run(
     shard
         Part of the cells, i/n such as 2/4; the shard that finds the others finished writes the tables.
     patience
-        Seconds in which a worker must put a window through a network; one that does not is ended and replaced.
+        Seconds, at least 10, in which a worker must put a window through a network; one that does not is ended and
+        replaced.
     dry_run
         Only tell how many cells and windows are left, and about how much time and memory they take on this device;
         of one shard with --shard.

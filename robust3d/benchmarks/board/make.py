@@ -51,7 +51,7 @@ def make_entries(run: Path, *, by: str, day: date, link: str | None, collections
     entries = []
     for name in dict.fromkeys(record["model"] for record in records):
         own = [record for record in records if record["model"] == name]
-        folds = dict.fromkeys(record["member"] for record in own if record.get("member", name) != name)
+        folds = sorted({record["member"] for record in own if record.get("member", name) != name})
         if folds:
             raise InputError(
                 f"{name} in {run} is cross-validated ({', '.join(folds)}), and an entry holds the weights of one "

@@ -89,6 +89,7 @@ def test_a_claim_of_an_ended_process_of_this_machine_is_free_at_once(tmp_path) -
 
 def test_a_claim_without_content_holds_for_its_lease(tmp_path) -> None:
     claims = Claims(Store(tmp_path))
+    (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "t.0").touch()
     with claims.hold("t") as held:
         assert not held
