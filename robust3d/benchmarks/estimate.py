@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import torch
+
 from robust3d.attacks.attack import Attack
 from robust3d.benchmarks.cell import CLEAN
 from robust3d.benchmarks.diagnostics.stages import segmenters
 from robust3d.benchmarks.rehearsal import PREDICT, Request, rehearse
-from robust3d.benchmarks.run import Benchmark
+from robust3d.benchmarks.run import Benchmark, Plan
 from robust3d.benchmarks.store import Store
 from robust3d.benchmarks.workload import spent, windows_of
 from robust3d.foundation.errors import InputError
+from robust3d.foundation.memory import is_out_of_memory
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.probe import Speed, probe
 from robust3d.segment.supply import buffer_bytes
@@ -76,29 +79,38 @@ class Estimate:
         return sum(row.cells for row in self.rows)
 
 
-def estimate(benchmark: Benchmark, store: Store, *, models: Sequence[str] | None = None) -> Estimate:
+def estimate(
+    benchmark: Benchmark,
+    plan: Plan,
+    store: Store,
+    *,
+    places: Sequence[int] | None = None,
+    models: Sequence[str] | None = None,
+) -> Estimate:
     """Estimate what is left of a benchmark.
 
-    The cases are not read, but for the first: which cells are finished is told from the volumes' hashes in the store,
-    and for models that are not loaded from names alone.
+    The cases are not read, but for the first: a case is taken to be the one that was measured under its name.
 
     Parameters
     ----------
     benchmark : Benchmark
         What will run.
+    plan : Plan
+        Its plan.
     store : Store
         Finished cells.
+    places : sequence of int, optional
+        Places in the plan to count; all by default.
     models : sequence of str, optional
         Models to load and probe; others are taken to be like the one before. All by default.
 
     Raises
     ------
     InputError
-        If no case can be read.
+        If no case can be read, or the memory of the device is too small for a window.
     """
-    records = list(store.records())
-    hashes = {record["case"]: record["volume_sha256"] for record in records}
-    named = {(record["model"], record["attack"], record["case"]) for record in records}
+    done = store.finished()
+    chosen = range(len(plan.cells)) if places is None else places
     volume = _first_case(benchmark)
     rows: list[Row] = []
     finished = memory = 0
@@ -108,19 +120,11 @@ def estimate(benchmark: Benchmark, store: Store, *, models: Sequence[str] | None
         probed = models is None or model in models
         if pipeline is None or probed:
             pipeline, speeds = benchmark.load(benchmark.member(model, volume.name).name), []
-        left: Counter[str] = Counter()
-        for cell in (one for one in benchmark.cells() if one.model == model):
-            volume_sha256 = hashes.get(cell.case)
-            if probed and volume_sha256 is not None:
-                done = store.has(cell.key(pipeline, volume_sha256))
-            else:
-                done = (model, cell.attack_name, cell.case) in named
-            if done:
-                finished += 1
-            else:
-                left[cell.attack_name] += 1
+        own = [place for place in chosen if plan.cells[place].model == model]
+        left = Counter(plan.cells[place].attack_name for place in own if plan.tickets[place] not in done)
+        finished += len(own) - left.total()
         if left and not speeds:
-            speeds = [probe(stage, PROBE_SECONDS / pipeline.stages) for stage in segmenters(pipeline)]
+            speeds = _speeds(pipeline, model)
         for attack in (None, *benchmark.attacks):
             name = CLEAN if attack is None else attack.name
             if left[name]:
@@ -137,6 +141,22 @@ def _first_case(benchmark: Benchmark) -> Volume:
         with suppress(InputError):
             return benchmark.dataset.load(name)
     raise InputError(f"no case of benchmark {benchmark.name} can be read; see robust3d run for the reason of each")
+
+
+def _speeds(pipeline: Pipeline, model: str) -> list[Speed]:
+    """Return the speed of each stage, and the device's memory as it was."""
+    try:
+        return [probe(stage, PROBE_SECONDS / pipeline.stages) for stage in segmenters(pipeline)]
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    finally:
+        if pipeline.device.type == "cuda":
+            torch.cuda.empty_cache()
+    # Outside the handler, whose traceback holds the activations.
+    raise InputError(
+        f"{model} cannot be probed: out of memory on {pipeline.device}; free some of it, or choose another --device"
+    )
 
 
 def _one_cell(

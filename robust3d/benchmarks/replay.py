@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robust3d.benchmarks.attacks import find_attack
-from robust3d.benchmarks.card import ThreatCard, read_benchmark_card
+from robust3d.benchmarks.card import read_benchmark_card
 from robust3d.benchmarks.cell import CLEAN, Cell
 from robust3d.benchmarks.results import CellKey, ResultCell, Results
 from robust3d.data.dataset import Dataset
-from robust3d.foundation.cards import check_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.metrics.counts import foreground_dsc
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.precision import Precision
-from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
 
 _MEND = "give the collections of that run with --collection, or leave the volumes out with --cases 0"
@@ -93,13 +91,16 @@ class Replay:
     load: Callable[[str, Precision], Pipeline]
     data: str | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict)
+    _sources: dict[tuple[str, Precision], Pipeline] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        where = f"threat model of {self.results.path}"
-        self.threat: ThreatModel = check_card(self.results.first.threat, ThreatCard, where=where).build()
+        self.threat = self.results.threat
         card = read_benchmark_card(self.results.first.benchmark, self.collections)
         self._dataset: Dataset = card.dataset(self.data, self.collections)
-        self._keys = {key: record.get("cell") for key, record in self.results.records().items()}
+        records = self.results.records()
+        self._keys = {key: record.get("cell") for key, record in records.items()}
+        # A cross-validated model evaluates each case with the fold that left it out.
+        self._members = {key: str(record.get("member", key[0])) for key, record in records.items()}
 
     def check(self, cases: Sequence[str]) -> None:
         """Refuse, before anything is computed, cells whose model, settings, attack, threat model or volume is another.
@@ -147,17 +148,21 @@ class Replay:
 
     def _pipeline(self, cell: ResultCell) -> Pipeline:
         """Return the model of a cell in the precision of its gradients."""
-        if cell.model not in self._pipelines:
+        member = self._members[cell.key]
+        if member not in self._pipelines:
             for precision in _PRECISIONS:
-                pipeline = self.load(cell.model, precision)
+                pipeline = self.load(member, precision)
                 if pipeline.settings() == cell.settings.pipeline:
                     break
-            self._pipelines[cell.model] = pipeline
-        return self._pipelines[cell.model]
+            self._pipelines[member] = pipeline
+        return self._pipelines[member]
 
     def _source(self, name: str, cell: ResultCell) -> Pipeline:
         """Return the model on which a transfer attack was crafted, in the precision of the run."""
-        return self.load(name, "fast" if "bfloat16" in str(cell.settings.pipeline) else "exact")
+        precision: Precision = "fast" if "bfloat16" in str(cell.settings.pipeline) else "exact"
+        if (name, precision) not in self._sources:
+            self._sources[name, precision] = self.load(name, precision)
+        return self._sources[name, precision]
 
     def _check(self, cell: ResultCell, volume: Volume) -> None:
         pipeline, planned = self._pipeline(cell), self._cell(cell)

@@ -61,7 +61,8 @@ class RunRequest:
         card = read_benchmark_card(self.card, collections)
         about = card.benchmark
 
-        @lru_cache(maxsize=1)
+        # Sources of transfer attacks and folds of a cross-validated model take turns within a case.
+        @lru_cache(maxsize=8)
         def load(name: str) -> Pipeline:
             return load_model(
                 name,

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
+from robust3d.benchmarks.card import ThreatCard
 from robust3d.benchmarks.cell import SCHEMA
+from robust3d.foundation.cards import check_card
 from robust3d.foundation.errors import InputError
 from robust3d.metrics.counts import Counts
+from robust3d.threat.model import ThreatModel
 
 NAME = "results.jsonl"
 """File of a run folder that holds its cells, one a line."""
@@ -112,6 +115,25 @@ class Results:
     def cells_of(self, model: str) -> list[ResultCell]:
         """Cells of a model in the file's order."""
         return [cell for cell in self.cells.values() if cell.model == model]
+
+    @cached_property
+    def threat(self) -> ThreatModel:
+        """The threat model of all cells.
+
+        Raises
+        ------
+        InputError
+            If the file does not hold one.
+        """
+        return check_card(self.first.threat, ThreatCard, where=f"threat model of {self.path}").build()
+
+    @cached_property
+    def weights(self) -> dict[str, tuple[str, ...]]:
+        """SHA-256 of the weights by model; several where it is cross-validated."""
+        found: dict[str, dict[str, None]] = {}
+        for cell in self.cells.values():
+            found.setdefault(cell.model, {})[cell.model_sha256] = None
+        return {model: tuple(hashes) for model, hashes in found.items()}
 
     def records(self) -> dict[CellKey, dict[str, Any]]:
         """Whole lines of the file, with the costs and details that no comparison needs, in its order."""

@@ -34,6 +34,22 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Gathered:
+    """What is finished of a plan.
+
+    Parameters
+    ----------
+    records : list of dict
+        Cells in the order of the plan.
+    repeated : set of int
+        Places of finished cells that are left out, since their case holds the volume and label of an earlier one.
+    """
+
+    records: list[dict[str, Any]]
+    repeated: set[int]
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """Models x attacks x cases under one threat model.
 
@@ -99,8 +115,8 @@ class Benchmark:
             tickets.append(cell.ticket(pipeline))
         return Plan(cells, tickets)
 
-    def gather(self, store: Store, plan: Plan, keys: Mapping[int, str]) -> list[dict[str, Any]]:
-        """Return the finished cells in the order of the plan, named as this benchmark names them.
+    def gather(self, store: Store, plan: Plan, keys: Mapping[int, str]) -> Gathered:
+        """Return the finished cells, named as this benchmark names them.
 
         Parameters
         ----------
@@ -113,7 +129,8 @@ class Benchmark:
             earlier one is recorded as failed.
         """
         owners: dict[str, str] = {}
-        records = []
+        records: list[dict[str, Any]] = []
+        repeated: set[int] = set()
         for place, cell in enumerate(plan.cells):
             record = store.get(keys[place]) if place in keys else None
             if record is None:
@@ -122,11 +139,12 @@ class Benchmark:
             if owner != cell.case:
                 reason = f"cases {owner} and {cell.case} hold the same volume and label; leave one of them out"
                 store.fail(plan.tickets[place], cell.names, reason)
+                repeated.add(place)
                 continue
             # A clean cell serves every threat model and seed; the row tells those of this run.
             told = {**cell.names, **self.member(cell.model, cell.case).record()}
             records.append({**record, **told, "threat": self.threat.settings(), "seed": self.seed})
-        return records
+        return Gathered(records, repeated)
 
     def _check_names(self) -> None:
         attacks: Mapping[str, list[str]] = {"model": list(self.models), "attack": [one.name for one in self.attacks]}

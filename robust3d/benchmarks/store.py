@@ -22,13 +22,14 @@ class Store:
     Parameters
     ----------
     root : Path
-        The folder; ``cells/`` and ``failed/`` are made in it.
+        The folder; it and its parts are made by what is written first.
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = make_folder(root)
-        self._cells = make_folder(root / "cells")
+        self.root = root
+        self._cells = root / "cells"
         self._failed = root / "failed"
+        self._aliases = root / "aliases"
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return a finished cell, or ``None``.
@@ -55,8 +56,32 @@ class Store:
 
     def put(self, key: str, record: dict[str, Any]) -> None:
         """Keep a finished cell; forget an earlier failure."""
+        make_folder(self._cells)
         write_text(self._cells / f"{key}.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
-        (self._failed / f"{ticket_of(record)}.json").unlink(missing_ok=True)
+        self.recall(ticket_of(record))
+
+    def found(self, key: str, ticket: str) -> dict[str, Any] | None:
+        """Return a finished cell, or ``None``; from then on its ticket counts as finished, and no more as failed.
+
+        The ticket is not the record's where the same volume has another name, in this run or in one before.
+
+        Raises
+        ------
+        InputError
+            If its file is damaged.
+        """
+        record = self.get(key)
+        if record is not None:
+            self.recall(ticket)
+            alias = self._aliases / f"{ticket}.json"
+            if ticket_of(record) != ticket and not alias.exists():
+                make_folder(self._aliases)
+                write_text(alias, json.dumps({"cell": key}) + "\n")
+        return record
+
+    def recall(self, ticket: str) -> None:
+        """Forget a failure."""
+        (self._failed / f"{ticket}.json").unlink(missing_ok=True)
 
     def fail(self, ticket: str, names: dict[str, Any], reason: str, *, set_aside: bool = False) -> None:
         """Record why a cell could not be measured; the next run tries it again.
@@ -84,13 +109,34 @@ class Store:
             return False
 
     def now(self) -> int:
-        """Return the time of the folder's own clock in nanoseconds: a file server's may differ from this machine's."""
-        with tempfile.TemporaryFile(dir=self.root) as probe:
-            return os.fstat(probe.fileno()).st_mtime_ns
+        """Return the time of the folder's own clock in nanoseconds: a file server's may differ from this machine's.
 
-    def tickets(self) -> set[str]:
-        """Return the tickets of all finished cells."""
-        return {ticket_of(record) for record in self.records()}
+        Raises
+        ------
+        InputError
+            If the folder cannot be written, or the disk is full.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.root) as probe:
+                return os.fstat(probe.fileno()).st_mtime_ns
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"cannot write to the output folder {self.root}: {reason}; make room in it") from error
+
+    def finished(self) -> dict[str, float]:
+        """Return the seconds that each finished cell took, by ticket.
+
+        Raises
+        ------
+        InputError
+            If a file is damaged.
+        """
+        seconds = {record["cell"]: (ticket_of(record), float(record["seconds"])) for record in self.records()}
+        found = dict(seconds.values())
+        for path in self._aliases.glob("[!.]*.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                found[path.stem] = seconds[json.loads(path.read_text(encoding="utf-8"))["cell"]][1]
+        return found
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield all finished cells by their keys.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from robust3d.benchmarks.diagnostics.stages import segmenters
+from robust3d.benchmarks.diagnostics.stages import behind_transforms, segmenters
 from robust3d.benchmarks.rehearsal import PREDICT, Request
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.grid import overlap
@@ -50,9 +50,10 @@ def windows_of(pipeline: Pipeline, volume: Volume) -> list[StageWindows]:
     label = volume.known_label()
     stages = segmenters(pipeline)
     counted = [_count(stages[0], label)]
-    if isinstance(pipeline, CoarseToFine):
-        box = pipeline.box_around((label > 0) & (label != IGNORE))
-        counted.append(StageWindows(0, 0, 0, True) if box is None else _count(pipeline.fine, label[box]))
+    model = behind_transforms(pipeline)
+    if isinstance(model, CoarseToFine):
+        box = model.box_around((label > 0) & (label != IGNORE))
+        counted.append(StageWindows(0, 0, 0, True) if box is None else _count(model.fine, label[box]))
     return counted
 
 

@@ -52,7 +52,7 @@ def validate(*paths: Path, cards: Cards = (), volumes: bool = False, data: Path 
     volumes
         Generate or read the test cases too and compare their hashes, about a second a case.
     data
-        nnU-Net raw folder with the cases, for benchmarks that do not generate them.
+        Folder with the cases in any layout that robust3d data check knows, for benchmarks that do not generate them.
     """
     from robust3d.foundation.errors import InputError
 

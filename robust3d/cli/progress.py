@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from robust3d.benchmarks.run import Benchmark
+    from robust3d.benchmarks.run import Benchmark, Plan
     from robust3d.benchmarks.store import Store
 
 _PLAIN_EVERY = 10.0
@@ -38,7 +38,7 @@ def progress_bar(unit: str, *, quiet: bool = False) -> Progress:
     )
 
 
-def announce(benchmark: Benchmark, store: Store) -> None:
+def announce(benchmark: Benchmark, plan: Plan, store: Store) -> None:
     """Tell in one line what a long run will take, by a probe of its first model."""
     from robust3d.benchmarks.estimate import estimate
     from robust3d.foundation.errors import InputError
@@ -46,7 +46,7 @@ def announce(benchmark: Benchmark, store: Store) -> None:
 
     # Whatever cannot be estimated is for the run itself to tell.
     with suppress(InputError):
-        expected = estimate(benchmark, store, models=benchmark.models[:1])
+        expected = estimate(benchmark, plan, store, models=benchmark.models[:1])
         if expected.seconds > _LONG:
             Console(stderr=True, highlight=False, soft_wrap=True).print(
                 f"{estimate_line(expected)}, estimated on {benchmark.models[0]} (--dry-run tells more)", markup=False

@@ -44,10 +44,14 @@ def report(
     also
         Run of the same benchmark at another epsilon, for the curve of DSC against epsilon; repeatable.
     doctor
-        Findings of robust3d doctor --json, whose flags are shown beside the numbers; repeatable.
+        Findings of robust3d doctor --json, whose flags are shown beside the numbers, besides doctor*.json and doctor/
+        in the folder of the run; repeatable.
     data
-        nnU-Net raw folder with the test cases, for benchmarks that do not generate them.
+        Folder with the test cases in any layout that robust3d data check knows, for benchmarks that do not generate
+        them.
     """
+    from robust3d.benchmarks.diagnostics.flags import raised_flags
+    from robust3d.benchmarks.diagnostics.report import read_report, read_reports
     from robust3d.benchmarks.replay import Replay
     from robust3d.benchmarks.results import read_results
     from robust3d.cli.progress import cell_progress
@@ -55,7 +59,6 @@ def report(
     from robust3d.foundation.collections import Collections
     from robust3d.foundation.folders import replacing_folder
     from robust3d.report.html.board import most_affected
-    from robust3d.report.html.flags import read_flags
     from robust3d.report.html.site import KIND, Sources, write_report
     from robust3d.zoo.load import load_model
 
@@ -64,7 +67,16 @@ def report(
     keep_freed_memory()
     collections = Collections.open(collection)
     results = read_results(folder)
-    further, flags = [read_results(one) for one in also], read_flags(doctor, results)
+    further = [read_results(one) for one in also]
+    reports = [*read_reports(results.path.parent), *map(read_report, doctor)]
+    for path, one in zip(doctor, reports[len(reports) - len(doctor) :], strict=True):
+        if not any(one.model_sha256 in weights for weights in results.weights.values()):
+            raise InputError(
+                f"{path} examined {one.model} with weights {one.model_sha256}, which {results.path} does not hold; run "
+                "robust3d doctor on a model of the results"
+            )
+    examined = {model: raised_flags(reports, weights) for model, weights in results.weights.items()}
+    flags = {model: raised for model, raised in examined.items() if raised is not None}
 
     def load(name: str, precision: Precision) -> Pipeline:
         return load_model(name, device=device, precision=precision, collections=collections)

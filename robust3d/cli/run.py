@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from robust3d.benchmarks.cell import Cell
     from robust3d.benchmarks.diagnostics.report import Report as Diagnosis
     from robust3d.benchmarks.request import RunRequest
-    from robust3d.benchmarks.run import Benchmark
+    from robust3d.benchmarks.run import Benchmark, Plan
     from robust3d.benchmarks.scale.session import Report, Session
     from robust3d.benchmarks.scale.shard import Shard
     from robust3d.benchmarks.store import Store
@@ -68,9 +68,11 @@ def run(
     shard
         Part of the cells, i/n such as 2/4; the shard that finds the others finished writes the tables.
     patience
-        Seconds in which a worker must put a window through a network; one that does not is ended and replaced.
+        Seconds, at least 10, in which a worker must put a window through a network; one that does not is ended and
+        replaced.
     dry_run
-        Only tell how many cells and windows are left, and about how much time and memory they take on this device.
+        Only tell how many cells and windows are left, and about how much time and memory they take on this device;
+        of one shard with --shard.
     """
     from robust3d.benchmarks.diagnostics.report import read_reports
     from robust3d.benchmarks.scale.processes import terminating_like_ctrl_c
@@ -96,20 +98,22 @@ def run(
         collection=collection,
     )
     store = Store(out)
+    part = Shard() if shard is None else Shard.parse(shard)
     if dry_run:
-        _estimate(request, store)
+        _estimate(request, store, part)
         return
     # Before anything is computed, since a broken report is an error.
     reports = read_reports(out)
-    part = Shard() if shard is None else Shard.parse(shard)
     with ExitStack() as stack:
         stack.enter_context(terminating_like_ctrl_c())
         tracker = stack.enter_context(open_tracker(track, out, name=Path(card).stem))
 
-        def started(benchmark: Benchmark, cells: int) -> Report:
-            announce(benchmark, store)
+        def started(benchmark: Benchmark, plan: Plan, places: range) -> Report:
+            # Workers and shards share the work, and workers the device, which a probe would hold.
+            if workers is None and shard is None:
+                announce(benchmark, plan, store)
             track_settings(tracker, benchmark)
-            progress = stack.enter_context(cell_progress(cells))
+            progress = stack.enter_context(cell_progress(len(places)))
 
             def report(cell: Cell, record: dict[str, Any] | None, stored: bool) -> None:
                 if record is not None:
@@ -136,13 +140,13 @@ def make_request(
     return RunRequest(card=card, models=model, attacks=attack, collections=collection, **others)
 
 
-def _estimate(request: RunRequest, store: Store) -> None:
+def _estimate(request: RunRequest, store: Store, shard: Shard) -> None:
     from robust3d.benchmarks.estimate import METHOD, estimate
     from robust3d.report.estimate import estimate_line, estimate_table
 
     benchmark = request.open()
-    benchmark.plan()
-    expected = estimate(benchmark, store)
+    plan = benchmark.plan()
+    expected = estimate(benchmark, plan, store, places=shard.places(len(plan.cells)))
     console = Console(highlight=False, soft_wrap=True)
     console.print(estimate_table(expected, benchmark.title))
     console.print(f"{estimate_line(expected)}. {METHOD.format(case=expected.case)}", markup=False)
@@ -150,7 +154,7 @@ def _estimate(request: RunRequest, store: Store) -> None:
 
 def _publish(session: Session, shard: Shard, out: Path, reports: Sequence[Diagnosis], tracker: Tracker) -> None:
     from robust3d.benchmarks.comparison import compare_attacks
-    from robust3d.benchmarks.diagnostics.report import flags_by_model
+    from robust3d.benchmarks.diagnostics.flags import flags_by_model
     from robust3d.benchmarks.leaderboard import leaderboard
     from robust3d.foundation.errors import InputError
     from robust3d.report.tables import console_table, write_tables

@@ -79,7 +79,9 @@ def submit(
 
 def _check_options(card: str, options: tuple[str, ...], out: Path, shards: int) -> None:
     """Refuse before anything is queued what every job would refuse."""
+    from robust3d.benchmarks.scale.pulse import check_patience
     from robust3d.benchmarks.scale.shard import Shard
+    from robust3d.benchmarks.scale.slots import share_machine
     from robust3d.cli.app import app
     from robust3d.cli.run import make_request
     from robust3d.foundation.errors import InputError
@@ -90,7 +92,13 @@ def _check_options(card: str, options: tuple[str, ...], out: Path, shards: int) 
     given = dict(bound.arguments)
     if "shard" in given:
         raise InputError("submit gives every job its own --shard; leave it out")
-    for name in ("out", "workers", "patience"):
+    if given.pop("dry_run", False):
+        raise InputError("submit queues jobs and estimates nothing; call robust3d run with --dry-run, or leave it out")
+    if given.get("workers") is not None:
+        share_machine(given["workers"], "cpu")
+    if "patience" in given:
+        check_patience(given["patience"])
+    for name in ("out", "workers", "patience", "track"):
         given.pop(name, None)
     # On the CPU, since a login node may have no GPU.
     plan = make_request(**given).open("cpu").plan()

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robust3d.volume.labels import IGNORE
+
 
 def seen(plane: NDArray[Any]) -> NDArray[Any]:
     """Turn a slice ``(D1, D2)`` (first axis across, second up) into the rows of a picture ``(D2, D1)``."""
@@ -15,8 +17,8 @@ def seen(plane: NDArray[Any]) -> NDArray[Any]:
 
 
 def fullest_slice(label: NDArray[Any]) -> int:
-    """Return the index along the third axis of the slice with most foreground."""
-    return int(np.count_nonzero(label, axis=(0, 1)).argmax())
+    """Return the index along the third axis of the slice with most foreground, voxels to ignore not counted."""
+    return int(np.count_nonzero((label > 0) & (label != IGNORE), axis=(0, 1)).argmax())
 
 
 def most_affected_slices(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from robust3d.foundation.memory import is_out_of_memory
 from robust3d.segment.grid import Shape
 from robust3d.segment.network import Predictor, device_of, evaluating, window_logits
 
@@ -37,7 +38,9 @@ def kept_bytes(network: Predictor, window: Shape) -> int:
         with evaluating(network), torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
             # Held to the end, so that no storage takes the place of an earlier one.
             logits = window_logits(network, windows.requires_grad_(True), dtype=windows.dtype)
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         # For example a module that leaves torch: it predicts, but has no gradient.
         return least
     return max(sum(kept.values()), logits.nbytes)

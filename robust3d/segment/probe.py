@@ -47,14 +47,15 @@ def probe(segmenter: Segmenter, seconds: float) -> Speed:
         logits = window_logits(segmenter.differentiated, windows, dtype=noise.dtype)
         torch.autograd.grad(logits[:, 1:].mean(), windows)
 
+    device = segmenter.device
     return Speed(
-        forward=_timed(segmenter.network, forward, size, seconds / 3),
-        gradient=_timed(segmenter.differentiated, gradient, size, 2 * seconds / 3),
+        forward=_timed(segmenter.network, device, forward, size, seconds / 3),
+        gradient=_timed(segmenter.differentiated, device, gradient, size, 2 * seconds / 3),
         batch_bytes=size * kept_bytes(segmenter.differentiated, segmenter.window),
     )
 
 
-def _timed(network: Predictor, work: Callable[[int], None], size: int, seconds: float) -> float:
+def _timed(network: Predictor, device: torch.device, work: Callable[[int], None], size: int, seconds: float) -> float:
     """Return the shortest time a window: what disturbs a measurement only adds to it."""
     with evaluating(network):
         work(1)
@@ -63,7 +64,7 @@ def _timed(network: Predictor, work: Callable[[int], None], size: int, seconds: 
         while not times or (time.perf_counter() - began < seconds and len(times) < _MOST_PASSES):
             start = time.perf_counter()
             work(size)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             times.append(time.perf_counter() - start)
     return min(times) / size

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from robust3d.attacks.cards import load_attack
+from robust3d.benchmarks import estimate as estimating
 from robust3d.benchmarks.cell import Cell
 from robust3d.benchmarks.estimate import estimate
 from robust3d.benchmarks.rehearsal import PREDICT, rehearse
@@ -12,9 +13,13 @@ from robust3d.benchmarks.run import Benchmark
 from robust3d.benchmarks.scale.pulse import PATIENCE, Pulse
 from robust3d.benchmarks.scale.runner import Runner, run_here
 from robust3d.benchmarks.store import Store
+from robust3d.benchmarks.workload import windows_of
 from robust3d.data.phantoms import PhantomDataset
 from robust3d.foundation.collections import Collections
+from robust3d.foundation.errors import InputError
 from robust3d.report.estimate import estimate_line, estimate_table
+from robust3d.segment.transform import Smoothing
+from robust3d.segment.transformed import Transformed
 from robust3d.threat.model import ThreatModel
 from robust3d.zoo.load import load_model
 
@@ -60,7 +65,8 @@ def benchmark(collections, pipeline, attacks, loads: list[str] | None = None, **
 
 
 def test_windows_are_those_that_are_then_computed(collections, pipeline, tmp_path) -> None:
-    expected = estimate(benchmark(collections, pipeline, ["random-sign", "ifgsm-coarse"]), Store(tmp_path))
+    work = benchmark(collections, pipeline, ["random-sign", "ifgsm-coarse"])
+    expected = estimate(work, work.plan(), Store(tmp_path))
     volume = CASES.load("test_0000")
     for row in expected.rows:
         attack = None if row.attack == "clean" else load_attack(row.attack)
@@ -85,10 +91,30 @@ def test_finished_cells_are_left_out(collections, pipeline, tmp_path) -> None:
     volume = CASES.load("test_0001")
     record = cell.measure(pipeline, volume)
     store.put(record["cell"], record)
-    expected = estimate(work, store)
+    expected = estimate(work, work.plan(), store)
     assert expected.finished == 1
     assert {row.attack: row.cells for row in expected.rows} == {"clean": 1, "random-sign": 2}
+    second = estimate(work, work.plan(), store, places=range(2, 4))
+    assert (second.finished, second.cells) == (1, 1)
     pulse = Pulse(PATIENCE)
     run_here(Runner(work, store, pulse, store.now()), pulse, range(len(work.cells())), lambda place, outcome: None)
-    done = estimate(work, store)
+    done = estimate(work, work.plan(), store)
     assert (done.rows, done.finished, done.seconds, done.memory) == ((), 4, 0, 0)
+
+
+def test_a_cascade_behind_a_transform_has_its_windows(collections, pipeline, tmp_path) -> None:
+    smoothed = Transformed(pipeline, Smoothing(sigma=1.0, low=-100.0, high=240.0))
+    volume = CASES.load("test_0000")
+    assert windows_of(smoothed, volume) == windows_of(pipeline, volume)
+    work = benchmark(collections, smoothed, ["fgsm"])
+    assert [row.cells for row in estimate(work, work.plan(), Store(tmp_path)).rows] == [2, 2]
+
+
+def test_a_probe_without_memory_is_one_sentence(collections, pipeline, tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(estimating, "probe", full)
+    work = benchmark(collections, pipeline, ["fgsm"])
+    with pytest.raises(InputError, match="tiny cannot be probed: out of memory on cpu"):
+        estimate(work, work.plan(), Store(tmp_path))

@@ -4,10 +4,14 @@
 import json
 import re
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from robust3d.benchmarks.board.make import make_entries
+from robust3d.benchmarks.replay import Replay
+from robust3d.benchmarks.results import read_results
 from robust3d.cli.data import check
 from robust3d.cli.run import run
 from robust3d.cli.train import train
@@ -55,6 +59,19 @@ def test_a_case_is_evaluated_by_the_fold_that_left_it_out(trained, tmp_path) -> 
         assert (record["model_sha256"], record["split_sha256"]) == weights[record["case"]]
         assert record["model"] == "resdsn-tiny-cv"
     assert "| resdsn-tiny-cv | 5 |" in (tmp_path / "leaderboard.md").read_text()
+    results, opened = read_results(tmp_path), Collections.open(collections)
+    assert len(results.weights["resdsn-tiny-cv"]) == 2
+    cases = list(weights)
+    replay = Replay(
+        results,
+        opened,
+        lambda name, precision: load_model(name, device="cpu", precision=precision, collections=opened),
+        str(trained / "data"),
+    )
+    replay.check(cases)
+    assert all(cell.agrees for case in cases for cell in replay.case(case, lambda _: None).cells.values())
+    with pytest.raises(InputError, match=r"is cross-validated \(resdsn-tiny-cv/fold-1, resdsn-tiny-cv/fold-2\)"):
+        make_entries(tmp_path, by="me", day=date(2026, 1, 1), link=None, collections=opened)
 
 
 def test_a_model_does_not_test_what_it_saw(trained) -> None:

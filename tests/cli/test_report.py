@@ -30,6 +30,9 @@ def test_a_run_becomes_a_report(call, tmp_path, capsys) -> None:
                  "threat": cells[0]["threat"], "attack": {"name": "fgsm"},
                  "cases": [{"case": "x", "findings": [finding]}]}  # fmt: skip
     (tmp_path / "doctor.json").write_text(json.dumps(diagnosis))
+    beside = [{"case": "y", "findings": [finding | {"check": "beside", "meaning": "Lies beside."}]}]
+    (tmp_path / "run" / "doctor-tiny.json").write_text(json.dumps(diagnosis | {"cases": beside}))
+    (tmp_path / "other.json").write_text(json.dumps(diagnosis | {"model_sha256": "f" * 64}))
     # One voxel more than the model finds, as another processor might round.
     counts = cells[1]["classes"]["1"]
     counts |= {"tp": counts["tp"] + 1, "fn": counts["fn"] - 1}
@@ -47,7 +50,10 @@ def test_a_run_becomes_a_report(call, tmp_path, capsys) -> None:
     assert (report / "figures" / "epsilon.svg").is_file()
     index = (report / "index.html").read_text()
     assert "Too few. Add steps." in index
+    assert "Lies beside. Add steps." in index
     pages = {(report / f"case-{number}.html").read_text() for number in (0, 1)}
+    assert call("report", tmp_path / "run", "--doctor", tmp_path / "other.json") == 2
+    assert f"examined tiny with weights {'f' * 64}, which" in capsys.readouterr().err
     assert {"Every DSC came out exactly" in page for page in pages} == {True, False}
 
 

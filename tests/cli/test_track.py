@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from robust3d.benchmarks.diagnostics.report import flags_text, read_report
+from robust3d.benchmarks.diagnostics.flags import flags_text
+from robust3d.benchmarks.diagnostics.report import read_report
 from robust3d.cli.app import main
 from robust3d.report.tracking import open as opening
 
@@ -28,8 +29,8 @@ class Memory:
     def artefact(self, path) -> None:
         self.files.append(path.name)
 
-    def close(self) -> None:
-        self.closed = True
+    def close(self, *, failed) -> None:
+        self.closed = not failed
 
 
 @pytest.fixture
@@ -106,13 +107,21 @@ def test_train_logs_loss_rate_and_validation_by_step(monkeypatch, memory, tmp_pa
 
 def test_a_report_of_other_weights_says_nothing(tmp_path) -> None:
     verdicts = [("a", "ok"), ("b", "skipped"), ("a", "ok")]
-    cases = [{"case": "c", "findings": [{"check": name, "verdict": verdict, "meaning": "", "remedy": ""} for name, verdict in verdicts]}]
+    cases = [
+        {
+            "case": "c",
+            "findings": [
+                {"check": name, "verdict": verdict, "meaning": "", "remedy": ""} for name, verdict in verdicts
+            ],
+        }
+    ]
     threat = {"epsilon": 1.0, "unit": "HU"}
     content = {"schema": 1, "model": "x", "model_sha256": "m", "threat": threat, "attack": {}, "cases": cases}
     (tmp_path / "d.json").write_text(json.dumps(content))
     report = read_report(tmp_path / "d.json")
-    assert flags_text([report], "n") == "not examined"
-    assert flags_text([report], "m") == "no flag in 1 check"
+    assert flags_text([report], {"n"}) == "not examined"
+    assert flags_text([report], {"m"}) == "no flag in 1 check"
+    assert flags_text([report], {"m", "n"}) == "no flag in 1 check (1 of 2 folds examined)"
 
 
 def test_a_broken_report_is_told_before_anything_is_computed(tiny_zoo, tmp_path) -> None:
@@ -121,4 +130,4 @@ def test_a_broken_report_is_told_before_anything_is_computed(tiny_zoo, tmp_path)
     done = subprocess.run([sys.executable, "-m", "robust3d", *command], capture_output=True, text=True)
     assert done.returncode == 2
     assert "doctor.json is no report of the doctor: schema" in " ".join(done.stderr.split())
-    assert not list((tmp_path / "cells").iterdir())
+    assert not (tmp_path / "cells").exists()

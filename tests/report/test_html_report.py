@@ -19,17 +19,18 @@ from html_case import NASTY, MadeReplay
 from matplotlib.image import imread
 
 import robust3d
+from robust3d.benchmarks.diagnostics.flags import Flag, raised_flags
+from robust3d.benchmarks.diagnostics.report import read_report
 from robust3d.benchmarks.results import read_results
 from robust3d.cli.app import main
 from robust3d.foundation.errors import InputError
 from robust3d.report.html.board import board_view, most_affected
 from robust3d.report.html.curves import epsilon_curves, step_curves
-from robust3d.report.html.flags import read_flags
 from robust3d.report.html.layers import viewer_layers
 from robust3d.report.html.organ import organ_points
 from robust3d.report.html.provenance import command
 from robust3d.report.html.tiles import Tiler
-from robust3d.report.slices import most_affected_slices
+from robust3d.report.slices import fullest_slice, most_affected_slices
 
 
 class Tags(HTMLParser):
@@ -102,6 +103,12 @@ def test_tiles_by_hand(tmp_path) -> None:
     assert pixels[0, 1].argmax() == 0  # truth alone: red
     assert pixels[1, 2].argmax() == 1  # prediction alone: green
     assert pixels[0, 2].argmin() == 2  # both: yellow
+    tiler.overlay("i", origin, np.where(label == 1, 255, label), mask, "alt")
+    pixels = (imread(tmp_path / "i.png") * 255).round().astype(int)[::-1, ::-1, :3].swapaxes(0, 1)
+    assert (pixels[0] == 100).all()  # to be ignored: neither truth nor prediction
+    ignored = np.zeros((2, 2, 3), int)
+    ignored[:, :, 0], ignored[0, 0, 2] = 255, 1
+    assert fullest_slice(ignored) == 2
 
 
 def test_most_affected_slices_by_hand() -> None:
@@ -187,13 +194,16 @@ def test_flags(made_results, tmp_path) -> None:
     }  # fmt: skip
     path = tmp_path / "findings.json"
     path.write_text(json.dumps(content))
-    flags = read_flags([path], made_results)
-    view = board_view(made_results, {"fgsm": "a", "ifgsm": "b"}, flags)
+    report = read_report(path)
+    flags = raised_flags([report, report], {"m" * 64})
+    assert flags == [Flag("steps", "m", "r", ("x",))]
+    assert raised_flags([report], {"other"}) is None
+    view = board_view(made_results, {"fgsm": "a", "ifgsm": "b"}, {"robust": flags})
     assert [row[-1].text for row in view.rows] == ["not examined", "1: steps"]
-    for wrong in ({"model_sha256": "other"}, {"schema": 9}, {"cases": 3}):
+    for wrong in ({"schema": 9}, {"cases": 3}):
         path.write_text(json.dumps(content | wrong))
         with pytest.raises(InputError):
-            read_flags([path], made_results)
+            read_report(path)
 
 
 @pytest.mark.parametrize("extra", [[], ["--out"]])

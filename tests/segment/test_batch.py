@@ -149,3 +149,10 @@ def test_coverage_by_slabs_is_the_whole_coverage(weighting) -> None:
     slabs = [part for _, part in plan.covered_slabs(weights)]
     assert len(slabs) == 3
     assert torch.equal(torch.cat(slabs), plan.coverage(weights))
+
+
+def test_memory_that_runs_out_in_the_measurement_is_told() -> None:
+    with pytest.raises(RuntimeError, match="out of memory"):
+        kept_bytes(Limited(nn.Conv3d(1, 2, 1), most=0), WINDOW)
+    fails = Limited(nn.Conv3d(1, 2, 1), most=0, message="no gradient of this kind")
+    assert kept_bytes(fails, WINDOW) == 64 * 4 * 8**3

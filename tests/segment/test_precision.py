@@ -8,7 +8,8 @@ from torch import nn
 
 from robust3d.foundation.errors import InputError
 from robust3d.networks.resdsn import ResDSN
-from robust3d.segment import precision
+from robust3d.segment import batch, precision
+from robust3d.segment.footprint import kept_bytes
 from robust3d.segment.grid import overlap
 from robust3d.segment.intensity import hu_window
 from robust3d.segment.precision import fast_dtype
@@ -73,3 +74,14 @@ def test_a_plain_callable_has_no_fast_copy() -> None:
 
     with pytest.raises(InputError, match="use 'exact'"):
         build(flat, precision="fast")
+
+
+def test_the_window_batch_does_not_depend_on_what_is_asked_first(network, image, monkeypatch) -> None:
+    monkeypatch.setattr(precision, "fast_dtype", lambda device: torch.bfloat16)
+    label = (image > 100).astype(np.uint8)
+    # Room for two exact windows, or four fast ones.
+    monkeypatch.setattr(batch, "_CPU_BYTES", 2 * kept_bytes(network.eval(), (16, 16, 16)))
+    first, second = build(network, precision="fast"), build(network, precision="fast")
+    first.predict(image)
+    second.loss_gradient(image, label, "dice")
+    assert first.batch.size == second.batch.size == 2

@@ -13,7 +13,8 @@ from robust3d.benchmarks.board.collection import Checked
 from robust3d.benchmarks.board.entry import Claim, Entry, Evidence, Link, Name, Part, Percent, Sha256, Submitted, Text
 from robust3d.benchmarks.board.summary import best_known
 from robust3d.benchmarks.card import ThreatCard
-from robust3d.benchmarks.diagnostics.report import Report, flags_text
+from robust3d.benchmarks.diagnostics.flags import flags_text
+from robust3d.benchmarks.diagnostics.report import Report
 
 
 class ClaimRow(Part):
@@ -118,7 +119,7 @@ def _row(entry: Entry, reports: Sequence[Report]) -> BoardRow:
         **entry.summary.model_dump(),
         best_known_dsc=best_known(entry),
         claims=tuple(_claim_row(claim) for claim in entry.external),
-        doctor=flags_text(reports, model.weights_sha256),
+        doctor=flags_text(reports, {model.weights_sha256}),
         submitted=entry.submitted,
         robust3d=str(entry.environment.get("robust3d", "unknown")),
         file=entry.file,

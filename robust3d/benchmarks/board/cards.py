@@ -11,13 +11,14 @@ from typing import Any
 from robust3d.benchmarks.attacks import find_attack
 from robust3d.benchmarks.board.entry import Entry
 from robust3d.benchmarks.card import BenchmarkCard, read_benchmark_card
+from robust3d.data.splits import find_split
 from robust3d.foundation.cards import read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.digest import digest_json
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
 from robust3d.zoo.card import ModelCard
-from robust3d.zoo.load import load_model
+from robust3d.zoo.load import load_model, split_name
 
 
 def benchmark_digest(path: Path) -> str:
@@ -46,7 +47,7 @@ class Cards:
     volumes : bool
         Whether test cases are generated, or read from ``data``, to compare their hashes: a second or so a case.
     data : Path, optional
-        nnU-Net raw folder, for benchmarks that do not generate their cases.
+        Folder in any layout that robust3d data check knows, for benchmarks that do not generate their cases.
     """
 
     def __init__(self, collections: Collections, *, volumes: bool = False, data: Path | None = None) -> None:
@@ -91,8 +92,12 @@ class Cards:
             yield f"threat model is {entry.threat.build()} and the benchmark's {card.threat.build()}"
         if entry.seed != card.benchmark.seed:
             yield f"seed is {entry.seed} and the benchmark's {card.benchmark.seed}"
-        if len(entry.cases) != card.data.cases:
-            yield f"{len(entry.cases)} cases and the benchmark has {card.data.cases}"
+        wanted = card.data.cases
+        if card.data.split is not None:
+            wanted = len(find_split(card.data.split, self.collections).test[:wanted])
+        # Without a number, the benchmark takes all cases of a folder.
+        if wanted is not None and len(entry.cases) != wanted:
+            yield f"{len(entry.cases)} cases and the benchmark has {wanted}"
         lacking = [one for one in card.benchmark.attacks if one not in {own.name for own in entry.attacks}]
         if lacking:
             yield f"lacks {', '.join(lacking)}, which the benchmark has"
@@ -144,10 +149,10 @@ class Cards:
     def _known(self, attack: str) -> bool:
         name, _, source = attack.partition("@")
         zoo = self.collections.entries("zoo")
-        return name in self.collections.entries("attacks") and (not source or source.partition("/")[0] in zoo)
+        return name in self.collections.entries("attacks") and (not source or split_name(source)[0] in zoo)
 
     def _model_name(self, entry: Entry) -> str:
-        return entry.model.name.partition("/")[0]
+        return split_name(entry.model.name)[0]
 
     def _path(self, benchmark: str) -> Path:
         return self.collections.find("benchmarks", benchmark)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from robust3d.benchmarks.board.entry import CellPart, Claim, Entry
-from robust3d.benchmarks.board.summary import summarise_cells
+from robust3d.benchmarks.board.summary import lowest_by_case, summarise_cells
 from robust3d.benchmarks.cell import CLEAN, SCHEMA, cell_key
 
 _ROUNDING = 0.0051
@@ -111,11 +111,7 @@ def _claim(entry: Entry, claim: Claim) -> Iterator[str]:
         yield from _bounds(entry, cell, where, clean=False, bounded=True)
         if claim.settings is not None:
             yield from _key(entry, cell, claim.settings, where)
-    within = {one.name for one in entry.attacks if one.bounded}
-    own: dict[str, float] = {}
-    for cell in entry.cells:
-        if cell.attack in within:
-            own[cell.case] = min(cell.counted, own.get(cell.case, 1.0))
+    own = lowest_by_case(entry, claims=False)
     if all(cell.counted >= own.get(cell.case, 1.0) for cell in claim.cells):
         yield f"{whose}it lowers the worst case of no case"
 

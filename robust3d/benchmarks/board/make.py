@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -21,6 +20,7 @@ from robust3d.foundation.collections import Collections
 from robust3d.foundation.digest import canonical_json
 from robust3d.foundation.errors import InputError
 from robust3d.zoo.card import ModelCard
+from robust3d.zoo.load import split_name
 
 _CELL = ("case", "attack", "cell", "dsc", "linf", "distance", "gradients", "queries", "classes")
 
@@ -44,14 +44,20 @@ def make_entries(run: Path, *, by: str, day: date, link: str | None, collections
     Raises
     ------
     InputError
-        If the results are broken, or a card is not there.
+        If the results are broken, a card is not there, or a model is cross-validated.
     """
-    records = _records(run)
+    records = [*read_results(run).records().values()]
     benchmark = collections.find("benchmarks", records[0]["benchmark"])
     entries = []
     for name in dict.fromkeys(record["model"] for record in records):
         own = [record for record in records if record["model"] == name]
-        content = _content(own, benchmark, collections.find("zoo", name.partition("/")[0]))
+        folds = sorted({record["member"] for record in own if record.get("member", name) != name})
+        if folds:
+            raise InputError(
+                f"{name} in {run} is cross-validated ({', '.join(folds)}), and an entry holds the weights of one "
+                "model; add a run of other models"
+            )
+        content = _content(own, benchmark, collections.find("zoo", split_name(name)[0]))
         content["model"]["link"] = link
         content["submitted"] = {"by": by, "date": day.isoformat()}
         entries.append(_complete(content, run))
@@ -59,16 +65,17 @@ def make_entries(run: Path, *, by: str, day: date, link: str | None, collections
 
 
 def make_claims(run: Path, entry: Entry, *, by: str, day: date, evidence: Evidence) -> list[Claim]:
-    """Return one claim for every attack of a run on the entry's model that lowers its worst case on any case.
+    """Return one claim for every attack of a run on the entry's model that the entry lacks.
 
-    The run may be of other settings; checking the entry tells whether it is within its threat model.
+    The run may be of other settings: checking the entry tells whether a claim is within its threat model, and lowers
+    the worst case of any case.
 
     Raises
     ------
     InputError
-        If the run has no attack that the entry lacks, or another model, case, threat model or seed.
+        If the run has no attack that the entry lacks on this model, or one that keeps to no epsilon.
     """
-    records = [one for one in _records(run) if one["model"] == entry.model.name]
+    records = [one for one in read_results(run).records().values() if one["model"] == entry.model.name]
     known = {one.name for one in entry.attacks} | {one.attack for one in entry.external} | {CLEAN}
     claims = []
     for attack in dict.fromkeys(one["attack"] for one in records if one["attack"] not in known):
@@ -106,13 +113,6 @@ def merged(entry: Entry, earlier: Entry) -> Entry:
 def _identity(entry: Entry) -> tuple[Any, ...]:
     model = entry.model
     return model.weights_sha256, canonical_json(model.pipeline), entry.cases, entry.threat, entry.seed
-
-
-def _records(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run in order, checked."""
-    results = read_results(run)
-    lines = results.path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines if line.strip()]
 
 
 def _content(records: Sequence[dict[str, Any]], benchmark: Path, model: Path) -> dict[str, Any]:

@@ -40,13 +40,20 @@ def best_known(entry: Entry) -> float | None:
 
     In percent; ``None`` where there is no such attack.
     """
+    lowest = lowest_by_case(entry, claims=True)
+    return round(100 * sum(lowest.values()) / len(lowest), 2) if lowest else None
+
+
+def lowest_by_case(entry: Entry, *, claims: bool) -> dict[str, float]:
+    """Return the lowest DSC of each case under an attack within epsilon, 0 to 1, with or without those of claims."""
     within = {one.name for one in entry.attacks if one.bounded}
     cells = [cell for cell in entry.cells if cell.attack in within]
-    cells += [cell for claim in entry.external for cell in claim.cells]
+    if claims:
+        cells += [cell for claim in entry.external for cell in claim.cells]
     lowest: dict[str, float] = {}
     for cell in cells:
         lowest[cell.case] = min(cell.counted, lowest.get(cell.case, 1.0))
-    return round(100 * sum(lowest.values()) / len(lowest), 2) if lowest else None
+    return lowest
 
 
 def _number(value: float) -> float | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,9 +20,15 @@ def write_entries(entries: Sequence[Entry], collection: Path, cards: Cards) -> l
     Raises
     ------
     EntryError
-        If any is not valid; then nothing is written.
+        If any is not valid, or two have the same place; then nothing is written.
     """
-    found = [f"{entry.file}: {problem}" for entry in entries for problem in [*problems(entry), *cards.problems(entry)]]
+    times = Counter(entry.file for entry in entries)
+    found = [
+        f"{file}: made {count} times; add one run of a model and benchmark"
+        for file, count in times.items()
+        if count > 1
+    ]
+    found += [f"{entry.file}: {problem}" for entry in entries for problem in [*problems(entry), *cards.problems(entry)]]
     if found:
         raise EntryError(found)
     paths = [collection / entry.file for entry in entries]

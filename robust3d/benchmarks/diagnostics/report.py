@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of the doctor, read back: the flags that belong beside a model's figures."""
+"""Reports of the doctor, read back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,12 +48,6 @@ class Report(_Section):
     cases: tuple[ReportedCase, ...] = Field(min_length=1)
 
     @property
-    def flags(self) -> tuple[str, ...]:
-        """Checks that raised a flag on any case, in the order in which they are read."""
-        findings = [one for case in self.cases for one in case.findings]
-        return tuple(dict.fromkeys(one.check for one in findings if one.verdict == "flag"))
-
-    @property
     def skipped(self) -> tuple[str, ...]:
         """Checks that were skipped on every case."""
         verdicts: dict[str, set[str]] = {}
@@ -92,32 +85,3 @@ def read_report(path: Path) -> Report:
 def read_reports(folder: Path) -> list[Report]:
     """Return the doctor's reports of a folder: ``doctor*.json``, and all of its folder ``doctor``, by name."""
     return [read_report(path) for path in sorted({*folder.glob("doctor*.json"), *folder.glob("doctor/*.json")})]
-
-
-def flags_text(reports: Iterable[Report], model_sha256: str) -> str:
-    """Return what tables show for a model: the flags, how many checks raised none, or that it was not examined."""
-    own = [report for report in reports if report.model_sha256 == model_sha256]
-    if not own:
-        return "not examined"
-    flags = tuple(dict.fromkeys(flag for report in own for flag in report.flags))
-    if flags:
-        return f"{len(flags)} flag{'' if len(flags) == 1 else 's'}: {', '.join(flags)}"
-    skipped = {check for report in own for check in report.skipped}
-    checks = max(report.checks for report in own) - len(skipped)
-    return f"no flag in {checks} check{'' if checks == 1 else 's'}"
-
-
-def flags_by_model(reports: Sequence[Report], records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the text of each model of a run by its name, empty where the doctor examined none of them.
-
-    Parameters
-    ----------
-    reports : sequence of Report
-        Of any models.
-    records : iterable of mapping
-        Cells with ``model`` and ``model_sha256``.
-    """
-    models = {record["model"]: record["model_sha256"] for record in records}
-    if not {report.model_sha256 for report in reports}.intersection(models.values()):
-        return {}
-    return {model: flags_text(reports, weights) for model, weights in models.items()}

@@ -32,6 +32,13 @@ def stages(exam: Exam) -> tuple[Stage, ...]:
     return (coarse,) if box is None else (coarse, Stage(exam.frozen.fine, box))
 
 
+def behind_transforms(pipeline: Pipeline) -> Pipeline:
+    """Return the model itself, without the input transforms before it; they leave the shape of a volume as it is."""
+    while isinstance(pipeline, Transformed):
+        pipeline = pipeline.pipeline
+    return pipeline
+
+
 def segmenters(pipeline: Pipeline) -> tuple[Segmenter, ...]:
     """Return the segmenters that a model is made of.
 
@@ -40,10 +47,9 @@ def segmenters(pipeline: Pipeline) -> tuple[Segmenter, ...]:
     InputError
         If it is of another kind.
     """
-    if isinstance(pipeline, Segmenter):
-        return (pipeline,)
-    if isinstance(pipeline, CoarseToFine):
-        return pipeline.coarse, pipeline.fine
-    if isinstance(pipeline, Transformed):
-        return segmenters(pipeline.pipeline)
-    raise InputError(f"the windows of a {type(pipeline).__name__} cannot be seen from outside")
+    model = behind_transforms(pipeline)
+    if isinstance(model, Segmenter):
+        return (model,)
+    if isinstance(model, CoarseToFine):
+        return model.coarse, model.fine
+    raise InputError(f"the windows of a {type(model).__name__} cannot be seen from outside")

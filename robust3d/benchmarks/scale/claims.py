@@ -18,6 +18,7 @@ from pathlib import Path
 
 from robust3d.benchmarks.scale.processes import is_running, started, this_host
 from robust3d.benchmarks.store import Store
+from robust3d.foundation.errors import InputError
 from robust3d.foundation.files import make_folder
 
 LEASE = 120.0
@@ -64,7 +65,7 @@ class Claims:
     def __init__(self, store: Store, lease: float = LEASE) -> None:
         self._store = store
         self._lease = lease
-        self._folder = make_folder(store.root / "claims")
+        self._folder = store.root / "claims"
         self._held: Path | None = None
 
     @contextmanager
@@ -93,17 +94,18 @@ class Claims:
             if (claim.host, claim.pid) == (this_host(), pid):
                 (self._folder / f"{claim.ticket}.{claim.generation}").unlink(missing_ok=True)
 
-    def live(self) -> list[Claim]:
-        """Return all claims that are not stale."""
+    def live(self, now: int) -> list[Claim]:
+        """Return all claims that are not stale at a moment, in nanoseconds of the folder's clock."""
         found = {}
         for claim in sorted(self._read("[!.]*"), key=lambda one: one.generation):
             found[claim.ticket] = claim
-        return [claim for claim in found.values() if self._holds(claim)]
+        return [claim for claim in found.values() if self._holds(claim, now)]
 
     def _take(self, ticket: str) -> Path | None:
+        make_folder(self._folder)
         earlier = list(self._read(ticket))
         last = max(earlier, key=lambda one: one.generation, default=None)
-        if last is not None and self._holds(last):
+        if last is not None and self._holds(last, self._store.now()):
             return None
         path = self._folder / f"{ticket}.{0 if last is None else last.generation + 1}"
         try:
@@ -111,14 +113,18 @@ class Claims:
                 json.dump({"host": this_host(), "pid": os.getpid(), "start": started(os.getpid())}, file)
         except FileExistsError:
             return None
+        except OSError as error:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise InputError(f"cannot write claim {path}: {error.strerror or error}; make room for it") from error
         for claim in earlier:
             (self._folder / f"{ticket}.{claim.generation}").unlink(missing_ok=True)
         return path
 
-    def _holds(self, claim: Claim) -> bool:
+    def _holds(self, claim: Claim, now: int) -> bool:
         if claim.host == this_host() and not is_running(claim.pid, claim.start):
             return False
-        return self._store.now() - claim.renewed < self._lease * 1e9
+        return now - claim.renewed < self._lease * 1e9
 
     def _read(self, pattern: str) -> Iterator[Claim]:
         for path in self._folder.glob(f"{pattern}.*"):

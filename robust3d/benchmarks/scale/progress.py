@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from robust3d.benchmarks.cell import ticket_of
 from robust3d.benchmarks.scale.claims import Claims
 from robust3d.benchmarks.scale.plans import StoredCell, StoredPlan, read_plans
 from robust3d.benchmarks.scale.shard import Shard
 from robust3d.benchmarks.store import Store
+from robust3d.foundation.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,19 @@ def read_progress(root: Path) -> list[PlanProgress]:
     plans = read_plans(root)
     store = Store(root)
     state = _State(
-        seconds={ticket_of(record): float(record["seconds"]) for record in store.records()},
-        running={claim.ticket for claim in Claims(store).live()},
+        seconds=store.finished(),
+        running={claim.ticket for claim in Claims(store).live(_now(store))},
         set_aside={ticket: bool(failure.get("set_aside")) for ticket, failure in store.failures().items()},
     )
     return [_progress(plan, state) for plan in plans]
+
+
+def _now(store: Store) -> int:
+    try:
+        return store.now()
+    except InputError:
+        # Who may only read takes this machine's clock.
+        return time.time_ns()
 
 
 def _progress(plan: StoredPlan, state: _State) -> PlanProgress:

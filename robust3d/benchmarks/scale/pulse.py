@@ -8,10 +8,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from robust3d.foundation.errors import InputError
 from robust3d.segment.cost import Cost, counting
 
 PATIENCE = 900.0
 """Seconds without progress after which a process counts as hung; a large window batch on one core takes tens."""
+
+LEAST_PATIENCE = 10.0
+"""Seconds below which a process that works could be taken for one that hangs."""
+
+
+def check_patience(seconds: float) -> None:
+    """Refuse a patience that would end processes which work.
+
+    Raises
+    ------
+    InputError
+        If it is less than :data:`LEAST_PATIENCE`.
+    """
+    if not seconds >= LEAST_PATIENCE:
+        raise InputError(f"the patience with a worker must be {LEAST_PATIENCE:g} seconds or more, not {seconds:g}")
 
 
 class Pulse:

@@ -53,6 +53,7 @@ class Runner:
         self._since = since
         self._known: dict[int, _Identity] = {}
         self._volume: Volume | None = None
+        self._hashes: dict[str, str] = {}
         pulse.listeners.append(self._claims.renew)
 
     def __call__(self, place: int) -> Outcome:
@@ -64,13 +65,13 @@ class Runner:
         except InputError as error:
             self._store.fail(cell.ticket(self._benchmark.pipeline(cell)), cell.names, str(error))
             return Outcome("failed")
-        if self._store.get(identity.key) is not None:
+        if self._store.found(identity.key, identity.ticket) is not None:
             return Outcome("stored", identity.key)
         with self._claims.hold(identity.ticket) as held:
             if not held:
                 return Outcome("busy")
             # Another may have finished it between the two looks.
-            if self._store.get(identity.key) is not None:
+            if self._store.found(identity.key, identity.ticket) is not None:
                 return Outcome("stored", identity.key)
             if self._store.failed_since(identity.ticket, self._since):
                 return Outcome("failed")
@@ -107,9 +108,15 @@ class Runner:
         if place not in self._known:
             cell = self._cells[place]
             pipeline = self._benchmark.pipeline(cell)
-            key = cell.key(pipeline, self._load(cell.case).sha256)
+            key = cell.key(pipeline, self._sha256(cell.case))
             self._known[place] = _Identity(cell.ticket(pipeline), key)
         return self._known[place]
+
+    def _sha256(self, case: str) -> str:
+        # Kept, since cells of one case are far apart in a plan of several models.
+        if case not in self._hashes:
+            self._hashes[case] = self._load(case).sha256
+        return self._hashes[case]
 
     def _load(self, case: str) -> Volume:
         if self._volume is None or self._volume.name != case:

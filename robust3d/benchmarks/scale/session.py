@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,13 @@ from robust3d.benchmarks.run import Benchmark, Plan
 from robust3d.benchmarks.scale.outcome import Outcome
 from robust3d.benchmarks.scale.parallel import OpenRunner, run_in_workers
 from robust3d.benchmarks.scale.plans import write_plan
-from robust3d.benchmarks.scale.pulse import PATIENCE, Pulse
+from robust3d.benchmarks.scale.pulse import PATIENCE, Pulse, check_patience
 from robust3d.benchmarks.scale.runner import Runner, run_here
 from robust3d.benchmarks.scale.shard import Shard
 from robust3d.benchmarks.scale.slots import share_machine
 from robust3d.benchmarks.store import Store
 from robust3d.foundation.errors import InputError
+from robust3d.foundation.files import make_folder
 
 Report = Callable[[Cell, dict[str, Any] | None, bool], None]
 """Called after every cell with its record (``None`` if it failed) and whether it was stored before."""
@@ -53,7 +54,7 @@ def run_benchmark(
     shard: Shard,
     workers: int | None = None,
     patience: float = PATIENCE,
-    started: Callable[[Benchmark, int], Report],
+    started: Callable[[Benchmark, Plan, range], Report],
 ) -> Session:
     """Measure the cells of a shard that are not stored yet, and gather the results of all once all are there.
 
@@ -70,13 +71,17 @@ def run_benchmark(
     patience : float
         Seconds without progress after which a worker is ended.
     started : callable
-        Called with the benchmark and the number of cells once everything is checked; gives what to report to.
+        Called with the benchmark, its plan and the places of this shard once everything is checked; gives what to
+        report to.
 
     Raises
     ------
     InputError
-        Before anything is computed: a card, model, attack, shard or number of workers that cannot be used.
+        Before anything is computed: a card, model, attack, shard, number of workers or patience that cannot be
+        used.
     """
+    check_patience(patience)
+    make_folder(store.root)
     benchmark = request.open()
     plan = benchmark.plan()
     places = shard.places(len(plan.cells))
@@ -84,7 +89,7 @@ def run_benchmark(
     write_plan(store, benchmark, plan, shard.count)
     since = store.now()
     keys: dict[int, str] = {}
-    report = started(benchmark, len(places))
+    report = started(benchmark, plan, places)
 
     def done(place: int, outcome: Outcome) -> None:
         if outcome.key:
@@ -97,24 +102,24 @@ def run_benchmark(
         run_here(runner, pulse, places, done)
     else:
         run_in_workers(OpenRunner(request, store.root, since), store, plan, places, slots, patience, done)
-    unfinished = _unfinished(store, plan) if shard.count > 1 else 0
+    unfinished = _unfinished(store, plan, places) if shard.count > 1 else 0
     if unfinished:
-        return Session(benchmark, [], _failed(store, plan, keys, places), unfinished)
+        return Session(benchmark, [], _failed(plan, keys, places), unfinished)
     if shard.count > 1:
         keys |= _keys_of_others(runner, store, len(plan.cells), keys)
-    records = benchmark.gather(store, plan, keys)
-    return Session(benchmark, records, _failed(store, plan, keys, range(len(plan.cells))), 0)
+    gathered = benchmark.gather(store, plan, keys)
+    failed = _failed(plan, keys, range(len(plan.cells)), gathered.repeated)
+    return Session(benchmark, gathered.records, failed, 0)
 
 
-def _unfinished(store: Store, plan: Plan) -> int:
-    settled = store.tickets() | store.failures().keys()
-    return sum(ticket not in settled for ticket in plan.tickets)
+def _unfinished(store: Store, plan: Plan, own: range) -> int:
+    settled = store.finished().keys() | store.failures().keys()
+    return sum(place not in own and ticket not in settled for place, ticket in enumerate(plan.tickets))
 
 
-def _failed(store: Store, plan: Plan, keys: Mapping[int, str], places: range) -> list[Cell]:
-    """Return cells without a key, and those that were found to repeat another case."""
-    failures = store.failures()
-    return [plan.cells[place] for place in places if place not in keys or plan.tickets[place] in failures]
+def _failed(plan: Plan, keys: Mapping[int, str], places: range, repeated: Collection[int] = ()) -> list[Cell]:
+    """Return cells that have no key now: a failure of an earlier run does not count; and those that repeat a case."""
+    return [plan.cells[place] for place in places if place not in keys or place in repeated]
 
 
 def _keys_of_others(runner: Runner, store: Store, size: int, own: Mapping[int, str]) -> dict[int, str]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from robust3d.benchmarks.cell import CLEAN
+from robust3d.benchmarks.diagnostics.flags import Flag
 from robust3d.benchmarks.leaderboard import DEFINITIONS, leaderboard
 from robust3d.benchmarks.results import Results
-from robust3d.report.html.flags import Flag
 from robust3d.report.tables import heading, shown_columns, texts
 
 

@@ -80,7 +80,8 @@ def viewer_layers(case: ReplayedCase, budget: int) -> tuple[dict[str, Any], str]
 def _frames(case: ReplayedCase) -> Iterator[Frame]:
     shape = case.volume.shape
     yield Frame(_slices((0, 0, 0), shape, (1, 1, 1)), "The whole volume.")
-    foreground = case.volume.known_label() > 0
+    label = case.volume.known_label()
+    foreground = (label > 0) & (label != IGNORE)
     for cell in case.cells.values():
         foreground |= cell.mask > 0
     corners = np.argwhere(foreground) if foreground.any() else np.array([(0, 0, 0), shape])

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from robust3d.benchmarks.cell import CLEAN
 from robust3d.benchmarks.results import Results
+from robust3d.report.html.board import case_scores
 from robust3d.report.html.style import COLOURS, MARKERS, drawing, short
 
 
@@ -18,13 +19,10 @@ def organ_points(results: Results, model: str) -> list[tuple[float, float]]:
     """
     points = []
     for case in results.rows.get((model, CLEAN), ()):
-        clean = results.cells[model, CLEAN, case]
-        scores = [
-            one.dsc for one in results.cells_of(model) if one.case == case and one.bounded and one.attack != CLEAN
-        ]
-        if scores:
-            voxels = sum(one.tp + one.fn for one in clean.classes.values())
-            points.append((voxels / 1000, 100 * (clean.dsc - min(scores))))
+        clean, worst = case_scores(results, model, case)
+        if clean is not None and worst is not None:
+            voxels = sum(one.tp + one.fn for one in results.cells[model, CLEAN, case].classes.values())
+            points.append((voxels / 1000, clean - worst))
     return points
 
 

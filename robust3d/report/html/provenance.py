@@ -14,6 +14,7 @@ from robust3d.benchmarks.cell import CLEAN
 from robust3d.benchmarks.results import CellKey, ResultCell, Results
 from robust3d.foundation.collections import Collections, Kind
 from robust3d.report.html.board import Column, Entry, TableView
+from robust3d.zoo.load import split_name
 
 _COSTS = {
     "gradients": ("gradients", "whole-volume gradients a case, mean"),
@@ -60,7 +61,7 @@ def command(results: Results, cell: ResultCell) -> str:
     attack = cell.attack if cell.attack != CLEAN else next((one for one in attacks if one != CLEAN), "identity")
     precision = "fast" if "bfloat16" in str(cell.settings.pipeline) else "exact"
     words = ["robust3d", "run", cell.benchmark, "--model", cell.model, "--attack", attack]
-    words += ["--epsilon", f"{cell.threat['epsilon']:g}", "--seed", str(cell.seed)]
+    words += ["--epsilon", str(cell.threat["epsilon"]), "--seed", str(cell.seed)]
     words += ["--storage", str(cell.threat["storage"]), "--precision", precision, "--out", "runs/again"]
     return shlex.join(words)
 
@@ -87,7 +88,7 @@ def settings(results: Results) -> list[tuple[str, str, str]]:
 def cards(results: Results, collections: Collections) -> list[tuple[str, str, str]]:
     """Return kind, name and text of the cards that are found now; those of other collections are left out."""
     wanted: list[tuple[Kind, str]] = [("benchmarks", results.first.benchmark)]
-    wanted += [("zoo", model.partition("/")[0]) for model in results.models]
+    wanted += [("zoo", split_name(model)[0]) for model in results.models]
     wanted += [("attacks", attack.partition("@")[0]) for _, attack in results.rows if attack != CLEAN]
     found: list[tuple[str, str, str]] = []
     for kind, name in dict.fromkeys(wanted):

@@ -11,12 +11,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from robust3d.benchmarks.card import ThreatCard
 from robust3d.benchmarks.cell import CLEAN
+from robust3d.benchmarks.diagnostics.flags import Flag
 from robust3d.benchmarks.leaderboard import complete_cases
 from robust3d.benchmarks.replay import Replay
 from robust3d.benchmarks.results import CellKey, Results
-from robust3d.foundation.cards import check_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.report.html import provenance
@@ -24,7 +23,6 @@ from robust3d.report.html.board import board_view, cases_view
 from robust3d.report.html.case_page import write_case_page
 from robust3d.report.html.curves import curve_figure, epsilon_curves, step_curves
 from robust3d.report.html.distribution import distribution_figure
-from robust3d.report.html.flags import Flag
 from robust3d.report.html.organ import organ_figure
 from robust3d.report.html.pages import write_assets, write_page
 from robust3d.report.html.slope import slope_figure
@@ -82,8 +80,7 @@ def write_report(sources: Sources, folder: Path, report: Callable[[CellKey], Non
         Before anything is recomputed, where the sources do not fit together; if the report is too large.
     """
     results, records = sources.results, sources.results.records()
-    threat = check_card(results.first.threat, ThreatCard, where=f"threat model of {results.path}").build()
-    common = {"benchmark": results.first.benchmark, "threat": str(threat), "version": version("robust3d")}
+    common = {"benchmark": results.first.benchmark, "threat": str(results.threat), "version": version("robust3d")}
     figures = _figures(sources)
     links, warnings = {}, []
     if sources.replay is not None:
@@ -117,7 +114,7 @@ def write_report(sources: Sources, folder: Path, report: Callable[[CellKey], Non
         rows=provenance.cost_view(results, records),
         commands=provenance.commands(results),
         environments=provenance.environments([*records.values()]),
-        models={cell.model: cell.model_sha256 for cell in results.cells.values()},
+        models=results.weights,
         volumes={cell.case: cell.volume_sha256 for cell in results.cells.values()},
         seed=results.first.seed,
         threat_settings=results.first.threat,

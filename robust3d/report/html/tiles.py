@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from robust3d.report.panel import MAGNIFICATION
 from robust3d.report.slices import seen
+from robust3d.volume.labels import IGNORE
 
 _WIDTH = 160
 """Of a tile on the page, CSS pixels."""
@@ -80,7 +81,8 @@ class Tiler:
         return self._write(name, (attacked - origin) * scale * MAGNIFICATION + 128, alt)
 
     def overlay(self, name: str, plane: NDArray[Any], label: NDArray[Any], mask: NDArray[Any], alt: str) -> Tile:
-        """Write a slice with the truth red, the prediction green and their overlap yellow."""
+        """Write a slice with the truth red, the prediction green and their overlap yellow; none on ignored voxels."""
+        label, mask = (np.where(label == IGNORE, 0, one) for one in (label, mask))
         picture = np.repeat(self._grey(plane)[..., None], 3, axis=2)
         for where, colour in (
             ((label > 0) & (mask == 0), _TRUTH),

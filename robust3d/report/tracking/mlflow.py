@@ -56,9 +56,9 @@ class MLflowTracker:
         """Log a file."""
         self._client.log_artifact(self._run, str(path))
 
-    def close(self) -> None:
-        """Mark the run as finished."""
-        self._client.set_terminated(self._run)
+    def close(self, *, failed: bool) -> None:
+        """Mark the run as finished or failed."""
+        self._client.set_terminated(self._run, status="FAILED" if failed else "FINISHED")
 
     def _resumed(self, file: Path) -> str | None:
         from mlflow.exceptions import MlflowException

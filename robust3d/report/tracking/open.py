@@ -38,13 +38,17 @@ def open_tracker(names: Sequence[str], out: Path, *, name: str) -> Iterator[Trac
     Raises
     ------
     InputError
-        If a tracker is unknown or not installed.
+        If a tracker is unknown, not installed or cannot be opened.
     """
-    trackers = Trackers([_open(one, make_folder(out), name) for one in dict.fromkeys(names)])
+    trackers = Trackers()
+    failed = True
     try:
+        for one in dict.fromkeys(names):
+            trackers.add(_open(one, make_folder(out), name))
         yield trackers
+        failed = False
     finally:
-        trackers.close()
+        trackers.close(failed=failed)
 
 
 def _open(kind: str, out: Path, name: str) -> Tracker:
@@ -54,3 +58,6 @@ def _open(kind: str, out: Path, name: str) -> Tracker:
         return TRACKERS[kind](out, name)
     except ImportError as error:
         raise InputError(f"--track {kind} needs it installed: pip install 'robust3d[{kind}]' ({error})") from error
+    # Servers and their clients fail in ways of their own.
+    except Exception as error:
+        raise InputError(f"--track {kind} cannot be opened: {error}; mend its settings, or leave it out") from error

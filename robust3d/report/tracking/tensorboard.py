@@ -39,6 +39,6 @@ class TensorBoardTracker:
         if path.suffix in (".md", ".txt"):
             self._writer.add_text(path.name, path.read_text(encoding="utf-8"))
 
-    def close(self) -> None:
-        """Flush and close the event file."""
+    def close(self, *, failed: bool) -> None:
+        """Flush and close the event file, which knows no end by error."""
         self._writer.close()

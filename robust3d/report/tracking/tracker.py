@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,41 +21,48 @@ class Tracker(Protocol):
     def artefact(self, path: Path) -> None:
         """Log a file."""
 
-    def close(self) -> None:
-        """Write what is left."""
+    def close(self, *, failed: bool) -> None:
+        """Write what is left, and whether the run ended by an error."""
 
 
-@dataclass(frozen=True)
 class Trackers:
-    """All trackers of a run; none is fine.
+    """All trackers of a run; none is fine. One that fails is told of once and gets no more: the run goes on."""
 
-    Parameters
-    ----------
-    all : sequence of Tracker
-        Each gets everything.
-    """
+    def __init__(self) -> None:
+        self._trackers: list[Tracker] = []
 
-    all: Sequence[Tracker]
+    def add(self, tracker: Tracker) -> None:
+        """Let a tracker get everything from now on."""
+        self._trackers.append(tracker)
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Log settings."""
-        for tracker in self.all:
-            tracker.parameters(values)
+        self._each(lambda tracker: tracker.parameters(values))
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Log numbers at a step."""
-        for tracker in self.all:
-            tracker.metrics(values, step)
+        self._each(lambda tracker: tracker.metrics(values, step))
 
     def artefact(self, path: Path) -> None:
         """Log a file."""
-        for tracker in self.all:
-            tracker.artefact(path)
+        self._each(lambda tracker: tracker.artefact(path))
 
-    def close(self) -> None:
-        """Write what is left."""
-        for tracker in self.all:
-            tracker.close()
+    def close(self, *, failed: bool) -> None:
+        """Write what is left, and whether the run ended by an error."""
+        self._each(lambda tracker: tracker.close(failed=failed))
+
+    def _each(self, log: Callable[[Tracker], None]) -> None:
+        for tracker in list(self._trackers):
+            try:
+                log(tracker)
+            # Servers and their clients fail in ways of their own, and none is worth the run.
+            except Exception as error:  # noqa: BLE001
+                self._trackers.remove(tracker)
+                warnings.warn(
+                    f"{type(tracker).__name__} failed and is left out from now on: {error}",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

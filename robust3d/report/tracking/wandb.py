@@ -45,6 +45,6 @@ class WandbTracker:
         """Log a file."""
         self._run.save(str(path), base_path=str(path.parent), policy="now")
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         """Finish the run."""
-        self._run.finish()
+        self._run.finish(exit_code=int(failed))

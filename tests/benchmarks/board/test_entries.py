@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robust3d.benchmarks.board import cards as comparing
 from robust3d.benchmarks.board.board import Board, merge
 from robust3d.benchmarks.board.cards import Cards
 from robust3d.benchmarks.board.collection import check_entries
 from robust3d.benchmarks.board.entry import Entry
 from robust3d.benchmarks.board.read import EntryError, read_entry, schema_text
+from robust3d.benchmarks.board.write import write_entries
+from robust3d.benchmarks.card import read_benchmark_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.digest import digest_json
 
@@ -235,6 +238,21 @@ def test_the_doctor_of_the_same_weights_stands_beside_the_figures(tmp_path, card
 @pytest.mark.parametrize(("name", "kind"), [("leaderboard-entry", Entry), ("leaderboard", Board)])
 def test_the_published_schemas_are_those_of_the_code(name, kind) -> None:
     assert (ROOT / "docs" / f"{name}.schema.json").read_text() == schema_text(kind)
+
+
+def test_two_runs_for_one_place_are_refused(tmp_path, cards) -> None:
+    entry = read_entry(BOARD / ENTRY)
+    with pytest.raises(EntryError, match=f"{ENTRY}: made 2 times"):
+        write_entries([entry, entry], tmp_path, cards)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("wanted", "problem"), [(None, None), (19, "20 cases and the benchmark has 19")])
+def test_a_benchmark_of_a_folder_has_as_many_cases_as_its_card_says(cards, monkeypatch, wanted, problem) -> None:
+    entry, card = read_entry(BOARD / ENTRY), read_benchmark_card("table8", cards.collections)
+    about = card.data.model_copy(update={"source": "folder", "cases": wanted})
+    monkeypatch.setattr(comparing, "read_benchmark_card", lambda *_: card.model_copy(update={"data": about}))
+    assert [one for one in cards.problems(entry) if "cases" in one] == ([problem] if problem else [])
 
 
 def test_a_file_is_the_text_of_its_entry() -> None:

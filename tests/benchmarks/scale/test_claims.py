@@ -36,6 +36,7 @@ def test_what_is_no_shard_is_refused(text) -> None:
 
 def foreign(store: Store, ticket: str, generation: int = 0, age: float = 0.0):
     """A claim of a process of another machine, last renewed ``age`` seconds ago."""
+    (store.root / "claims").mkdir(exist_ok=True)
     path = store.root / "claims" / f"{ticket}.{generation}"
     path.write_text(json.dumps({"host": "elsewhere", "pid": os.getpid(), "start": "1"}))
     moment = store.now() - int(age * 1e9)
@@ -47,7 +48,7 @@ def test_a_claim_excludes_others_until_it_is_released(tmp_path) -> None:
     mine, others = (Claims(Store(tmp_path)) for _ in range(2))
     with mine.hold("t") as held, others.hold("t") as second, others.hold("u") as other_cell:
         assert (held, second, other_cell) == (True, False, True)
-        assert {claim.ticket for claim in mine.live()} == {"t", "u"}
+        assert {claim.ticket for claim in mine.live(Store(tmp_path).now())} == {"t", "u"}
     with others.hold("t") as held:
         assert held
 
@@ -68,9 +69,9 @@ def test_renewing_prolongs_a_claim(tmp_path) -> None:
     with mine.hold("t"):
         path = next((tmp_path / "claims").iterdir())
         os.utime(path, ns=(0, 0))
-        assert others.live() == []
+        assert others.live(Store(tmp_path).now()) == []
         mine.renew()
-        assert len(others.live()) == 1
+        assert len(others.live(Store(tmp_path).now())) == 1
 
 
 def test_a_claim_of_an_ended_process_of_this_machine_is_free_at_once(tmp_path) -> None:
@@ -80,7 +81,7 @@ def test_a_claim_of_an_ended_process_of_this_machine_is_free_at_once(tmp_path) -
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
     assert [path.name for path in (tmp_path / "claims").iterdir()] == ["t.0"]
     claims = Claims(Store(tmp_path))
-    assert claims.live() == []
+    assert claims.live(Store(tmp_path).now()) == []
     with claims.hold("t") as held:
         assert held
     assert not list((tmp_path / "claims").iterdir())
@@ -88,6 +89,7 @@ def test_a_claim_of_an_ended_process_of_this_machine_is_free_at_once(tmp_path) -
 
 def test_a_claim_without_content_holds_for_its_lease(tmp_path) -> None:
     claims = Claims(Store(tmp_path))
+    (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "t.0").touch()
     with claims.hold("t") as held:
         assert not held
@@ -137,3 +139,31 @@ def test_a_folder_without_a_run_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="holds no run"):
         read_progress(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_status_reads_a_folder_that_it_may_not_write(tmp_path, monkeypatch) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "plans").mkdir()
+    cells = [StoredCell(ticket=str(place), model="m", attack="a", case="c") for place in range(2)]
+    plan = StoredPlan(title="t", threat="x", shards=1, cells=cells)
+    (tmp_path / "plans" / "p.json").write_text(plan.model_dump_json())
+    foreign(store, "1")
+    before = sorted(tmp_path.rglob("*"))
+
+    def refused(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    whole = read_progress(tmp_path)[0].whole
+    assert (whole.running, whole.waiting, sorted(tmp_path.rglob("*"))) == (1, 1, before)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_claim(tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    claims = Claims(Store(tmp_path))
+    monkeypatch.setattr(json, "dump", full)
+    with pytest.raises(InputError, match=r"cannot write claim .*: No space left on device"), claims.hold("t"):
+        pass
+    assert not list((tmp_path / "claims").iterdir())

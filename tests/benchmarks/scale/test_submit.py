@@ -46,7 +46,8 @@ def fake(limit: int) -> dict[str, str]:
 
 
 def test_shards_are_chunked_under_the_array_limit(call, tmp_path) -> None:
-    code, out = call("--cpus", "3", "--minutes", "7", "--slurm", "qos=long", "--workers", "3", **fake(3))
+    options = ["--workers", "3", "--patience", "60", "--track", "mlflow"]
+    code, out = call("--cpus", "3", "--minutes", "7", "--slurm", "qos=long", *options, **fake(3))
     assert (code, "shards 1/8 to 8/8 are queued as jobs 1_0 to 3_1" in out) == (0, True)
     scripts = [(tmp_path / "submitted" / str(number)).read_text() for number in (1, 2, 3)]
     arrays = [line for text in scripts for line in text.splitlines() if "--array" in line]
@@ -64,6 +65,9 @@ def test_shards_are_chunked_under_the_array_limit(call, tmp_path) -> None:
         ((), 9, "9 shards are more than the 8 cells"),
         ((), 0, "must be 1 or more"),
         (("--slurm", "qos"), 2, "is not NAME=VALUE"),
+        (("--dry-run",), 2, "call robust3d run with --dry-run"),
+        (("--workers", "0"), 2, "number of workers must be 1 or more"),
+        (("--patience", "-3"), 2, "must be 10 seconds or more, not -3"),
     ],
 )
 def test_what_jobs_would_refuse_is_refused_before(call, tmp_path, extra, shards, message) -> None:

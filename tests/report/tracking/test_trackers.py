@@ -4,10 +4,12 @@
 import importlib.util
 import struct
 import sys
+import warnings
 
 import pytest
 
 from robust3d.foundation.errors import InputError
+from robust3d.report.tracking import open as opening
 from robust3d.report.tracking.open import TRACKERS, open_tracker
 from robust3d.report.tracking.tracker import flat
 
@@ -100,3 +102,51 @@ def test_an_unknown_tracker_is_named(tmp_path) -> None:
 
 def test_flat_names() -> None:
     assert flat({"a": {"b": {"c": 1}, "d": [2]}, "e": None}) == {"a/b/c": 1, "a/d": [2], "e": None}
+
+
+class Server:
+    """A tracker whose server answers a few times."""
+
+    def __init__(self, answers: int) -> None:
+        self.answers, self.calls = answers, []
+
+    def metrics(self, values, step) -> None:
+        if len(self.calls) == self.answers:
+            raise ConnectionError("no route to host")
+        self.calls.append(step)
+
+    def close(self, *, failed) -> None:
+        self.metrics({}, failed)
+
+
+def test_a_server_that_fails_ends_neither_the_run_nor_the_other_trackers(tmp_path, monkeypatch) -> None:
+    bad, good = Server(1), Server(9)
+    monkeypatch.setattr(opening, "TRACKERS", {"bad": lambda *_: bad, "good": lambda *_: good})
+    with warnings.catch_warnings(record=True) as told, open_tracker(["bad", "good"], tmp_path, name="run") as tracker:
+        warnings.simplefilter("always")
+        for step in (1, 2, 3):
+            tracker.metrics({"x": 0.0}, step)
+    assert [str(one.message) for one in told] == ["Server failed and is left out from now on: no route to host"]
+    assert (bad.calls, good.calls) == ([1], [1, 2, 3, False])
+
+
+def test_a_failed_run_is_not_marked_as_finished(tmp_path, monkeypatch) -> None:
+    kept = Server(9)
+    monkeypatch.setattr(opening, "TRACKERS", {"kept": lambda *_: kept})
+    with pytest.raises(KeyError), open_tracker(["kept"], tmp_path, name="run"):
+        raise KeyError
+    assert kept.calls == [True]
+
+
+def test_a_server_that_cannot_be_opened_is_one_sentence_and_the_first_is_closed(tmp_path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ConnectionError("no route to host")
+
+    kept = Server(9)
+    monkeypatch.setattr(opening, "TRACKERS", {"kept": lambda *_: kept, "mlflow": refuse})
+    with (
+        pytest.raises(InputError, match="--track mlflow cannot be opened: no route to host"),
+        open_tracker(["kept", "mlflow"], tmp_path, name="run"),
+    ):
+        pass
+    assert kept.calls == [True]
