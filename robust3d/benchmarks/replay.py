@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robust3d.attacks.attack import Attack
 from robust3d.benchmarks.attacks import find_attack
 from robust3d.benchmarks.card import read_benchmark_card
 from robust3d.benchmarks.cell import CLEAN, Cell
-from robust3d.benchmarks.results import CellKey, ResultCell, Results
+from robust3d.benchmarks.results import CellKey, ClassCounts, ResultCell, Results, counted_dsc
 from robust3d.data.dataset import Dataset
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
-from robust3d.metrics.counts import foreground_dsc
+from robust3d.metrics.counts import count
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.precision import Precision
 from robust3d.volume.volume import Volume
@@ -36,12 +37,15 @@ class Replayed:
         The volume that was segmented, in its unit.
     mask : ndarray of uint8, same shape
         Deployed prediction.
+    counts : dict of str to ClassCounts
+        Voxels by foreground class.
     dsc, stored : float
         Mean foreground DSC, percent: now, and in the results. They may differ by rounding on another processor.
     """
 
     image: NDArray[np.float32]
     mask: NDArray[np.uint8]
+    counts: dict[str, ClassCounts]
     dsc: float
     stored: float
 
@@ -91,16 +95,12 @@ class Replay:
     load: Callable[[str, Precision], Pipeline]
     data: str | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict)
-    _sources: dict[tuple[str, Precision], Pipeline] = field(default_factory=dict)
+    _attacks: dict[tuple[str, Precision], Attack] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.threat = self.results.threat
         card = read_benchmark_card(self.results.first.benchmark, self.collections)
         self._dataset: Dataset = card.dataset(self.data, self.collections)
-        records = self.results.records()
-        self._keys = {key: record.get("cell") for key, record in records.items()}
-        # A cross-validated model evaluates each case with the fold that left it out.
-        self._members = {key: str(record.get("member", key[0])) for key, record in records.items()}
 
     def check(self, cases: Sequence[str]) -> None:
         """Refuse, before anything is computed, cells whose model, settings, attack, threat model or volume is another.
@@ -111,28 +111,53 @@ class Replay:
             With what differs.
         """
         for name in cases:
-            volume = self._volume(name)
+            volume = self.volume(name)
             for cell in self._cells(name):
-                self._check(cell, volume)
+                for difference in self.differences(cell, volume):
+                    raise InputError(f"{difference}; {_MEND}")
+
+    def differences(self, cell: ResultCell, volume: Volume) -> Iterator[str]:
+        """Yield each input of a cell that is another here, with both values, a clause each."""
+        pipeline, planned = self._pipeline(cell), self._cell(cell)
+        settings: dict[str, Any] | None = None if planned.attack is None else planned.attack.settings()
+        for what, here, there in (
+            (f"volume of case {cell.case} ({self._dataset.origin(cell.case)})", volume.sha256, cell.volume_sha256),
+            (f"weights of {cell.model}", pipeline.weights_sha256, cell.model_sha256),
+            (f"settings of {cell.model}", pipeline.settings(), cell.settings.pipeline),
+            (f"settings of attack {cell.attack}", settings, cell.settings.attack),
+            (f"identity of {', '.join(cell.key)}", planned.key(pipeline, volume.sha256), cell.cell),
+        ):
+            if here != there:
+                yield f"{what}: {there} in {self.results.path} and {here} here"
 
     def case(self, name: str, report: Callable[[CellKey], None]) -> ReplayedCase:
         """Compute all cells of a case; ``report`` is called after each."""
-        volume = self._volume(name)
+        volume = self.volume(name)
         origin = volume.image if self.threat.valid is None else volume.image.clip(*self.threat.valid)
         cells = {}
         for cell in self._cells(name):
-            pipeline = self._pipeline(cell)
-            attack = self._cell(cell).attack
-            image = volume.image
-            if attack is not None:
-                image = attack(pipeline, volume, self.threat, cell.seed).volume.image
-            mask = pipeline.predict(image).mask
-            score = 100 * foreground_dsc(mask, volume.known_label(), pipeline.classes)
-            cells[cell.model, cell.attack] = Replayed(image, mask, score, 100 * cell.dsc)
+            cells[cell.model, cell.attack] = self.cell(cell, volume)
             report(cell.key)
         return ReplayedCase(volume, origin, cells)
 
-    def _volume(self, name: str) -> Volume:
+    def cell(self, cell: ResultCell, volume: Volume) -> Replayed:
+        """Compute one cell of a case."""
+        pipeline, attack = self._pipeline(cell), self._cell(cell).attack
+        image = volume.image
+        if attack is not None:
+            image = attack(pipeline, volume, self.threat, cell.seed).volume.image
+        mask, label = pipeline.predict(image).mask, volume.known_label()
+        counts = {str(index): ClassCounts(**asdict(count(mask, label, index))) for index in range(1, pipeline.classes)}
+        return Replayed(image, mask, counts, 100 * counted_dsc(counts), 100 * cell.dsc)
+
+    def volume(self, name: str) -> Volume:
+        """Read or generate a case.
+
+        Raises
+        ------
+        InputError
+            If it is not in the data, or damaged.
+        """
         if name not in self._dataset.names:
             raise InputError(f"case {name} of {self.results.path} is not in the data; give its folder with --data")
         return self._dataset.load(name)
@@ -143,36 +168,21 @@ class Replay:
     def _cell(self, cell: ResultCell) -> Cell:
         attack = None
         if cell.attack != CLEAN:
-            attack = find_attack(cell.attack, lambda name: self._source(name, cell), self.collections)
+            # The source of a transfer attack is in the precision of the run.
+            precision: Precision = "fast" if "bfloat16" in str(cell.settings.pipeline) else "exact"
+            key = cell.attack, precision
+            if key not in self._attacks:
+                self._attacks[key] = find_attack(cell.attack, lambda name: self.load(name, precision), self.collections)
+            attack = self._attacks[key]
         return Cell(cell.benchmark, cell.model, cell.case, attack, self.threat, cell.seed)
 
     def _pipeline(self, cell: ResultCell) -> Pipeline:
-        """Return the model of a cell in the precision of its gradients."""
-        member = self._members[cell.key]
-        if member not in self._pipelines:
+        """Return what measured a cell, in the precision of its gradients."""
+        name = cell.member or cell.model
+        if name not in self._pipelines:
             for precision in _PRECISIONS:
-                pipeline = self.load(member, precision)
+                pipeline = self.load(name, precision)
                 if pipeline.settings() == cell.settings.pipeline:
                     break
-            self._pipelines[member] = pipeline
-        return self._pipelines[member]
-
-    def _source(self, name: str, cell: ResultCell) -> Pipeline:
-        """Return the model on which a transfer attack was crafted, in the precision of the run."""
-        precision: Precision = "fast" if "bfloat16" in str(cell.settings.pipeline) else "exact"
-        if (name, precision) not in self._sources:
-            self._sources[name, precision] = self.load(name, precision)
-        return self._sources[name, precision]
-
-    def _check(self, cell: ResultCell, volume: Volume) -> None:
-        pipeline, planned = self._pipeline(cell), self._cell(cell)
-        settings: dict[str, Any] | None = None if planned.attack is None else planned.attack.settings()
-        for what, here, there in (
-            (f"volume of case {cell.case}", volume.sha256, cell.volume_sha256),
-            (f"weights of {cell.model}", pipeline.weights_sha256, cell.model_sha256),
-            (f"settings of {cell.model}", pipeline.settings(), cell.settings.pipeline),
-            (f"settings of attack {cell.attack}", settings, cell.settings.attack),
-            (f"identity of {', '.join(cell.key)}", planned.key(pipeline, volume.sha256), self._keys[cell.key]),
-        ):
-            if here != there:
-                raise InputError(f"{what}: {there} in {self.results.path} and {here} here; {_MEND}")
+            self._pipelines[name] = pipeline
+        return self._pipelines[name]

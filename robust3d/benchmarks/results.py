@@ -4,24 +4,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from robust3d.benchmarks.card import ThreatCard
 from robust3d.benchmarks.cell import SCHEMA
 from robust3d.foundation.cards import check_card
 from robust3d.foundation.errors import InputError
+from robust3d.foundation.text import refuse_control
 from robust3d.metrics.counts import Counts
 from robust3d.threat.model import ThreatModel
 
 NAME = "results.jsonl"
 """File of a run folder that holds its cells, one a line."""
+
+# Names are printed, and a file may come from anywhere.
+_Name = Annotated[str, AfterValidator(refuse_control)]
+
+
+def _refuse_path(name: str) -> str:
+    # Users may name a card by its path; what results name is looked for in collections alone.
+    if any(part.endswith(".toml") for part in name.split("@")):
+        raise ValueError(f"{name!r} is a path to a card, and results hold names")
+    return name
+
+
+_Entry = Annotated[_Name, AfterValidator(_refuse_path)]
 
 CellKey = tuple[str, str, str]
 """Model, attack and case."""
@@ -45,6 +58,24 @@ class ClassCounts(_Section):
         return 100 * Counts(self.tp, self.fp, self.fn, self.tn).dsc
 
 
+def counted_dsc(classes: Mapping[str, ClassCounts]) -> float:
+    """Return the mean DSC of the classes from their counts, from 0 to 1."""
+    return sum(one.dsc for one in classes.values()) / len(classes) / 100
+
+
+def figure_problems(dsc: float, classes: Mapping[str, ClassCounts], where: str) -> Iterator[str]:
+    """Yield a clause if a DSC, from 0 to 1, is not that of its counts."""
+    counted = counted_dsc(classes)
+    if abs(dsc - counted) > 1e-6:
+        yield f"{where} has a DSC of {dsc:.6f} and counts that make {counted:.6f}"
+
+
+def key_problems(stated: str | None, key: str, where: str) -> Iterator[str]:
+    """Yield a clause if the key of a cell is not that of its content."""
+    if stated != key:
+        yield f"{where} has key {str(stated)[:12]} and its settings make {key[:12]}"
+
+
 class CellSettings(_Section):
     """What a cell was measured with."""
 
@@ -55,10 +86,10 @@ class CellSettings(_Section):
 class ResultCell(_Section):
     """What is read of one line of ``results.jsonl``; other keys are kept out."""
 
-    benchmark: str
-    model: str
-    attack: str
-    case: str
+    benchmark: _Entry
+    model: _Name
+    attack: _Entry
+    case: _Name
     seed: int
     bounded: bool
     threat: dict[str, Any]
@@ -68,6 +99,10 @@ class ResultCell(_Section):
     volume_sha256: str
     settings: CellSettings
     environment: dict[str, Any]
+    cell: _Name | None = None
+    """SHA-256 of everything that decides the result, and the name of its file."""
+    member: _Name | None = None
+    """Which fold of a cross-validated model measured it."""
 
     @property
     def key(self) -> CellKey:
@@ -187,11 +222,28 @@ def read_results(path: Path) -> Results:
     return Results(file, cells)
 
 
-def _read_cell(line: str, where: str) -> ResultCell:
+def parse_json(text: str, where: str) -> Any:
+    """Return the content of a line or a file.
+
+    Raises
+    ------
+    InputError
+        If it is not JSON.
+    """
     try:
-        content = json.loads(line)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON ({error}); give a whole {NAME} that robust3d run wrote") from error
+
+
+def parse_cell(content: Any, where: str) -> ResultCell:
+    """Return the cell of parsed JSON; whether its figures agree with each other is not looked at.
+
+    Raises
+    ------
+    InputError
+        If it is no cell or of another schema.
+    """
     if not isinstance(content, dict) or "schema" not in content:
         raise InputError(f"{where} is not a cell: it has no schema; give a {NAME} that robust3d run wrote")
     if content["schema"] != SCHEMA:
@@ -200,14 +252,17 @@ def _read_cell(line: str, where: str) -> ResultCell:
             "run the benchmark anew with it"
         )
     try:
-        cell = ResultCell.model_validate(content)
+        return ResultCell.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise InputError(f"{where} is not a cell: {key}: {first['msg']}") from error
-    counted = float(np.mean([one.dsc for one in cell.classes.values()])) / 100
-    if abs(counted - cell.dsc) > 1e-6:
-        raise InputError(f"{where} gives a DSC of {cell.dsc:.6f} and counts that make {counted:.6f}; it was changed")
+
+
+def _read_cell(line: str, where: str) -> ResultCell:
+    cell = parse_cell(parse_json(line, where), where)
+    for problem in figure_problems(cell.dsc, cell.classes, where):
+        raise InputError(f"{problem}; it was changed")
     return cell
 
 

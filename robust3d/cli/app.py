@@ -12,6 +12,7 @@ from rich.console import Console
 
 from robust3d.cli import leaderboard
 from robust3d.foundation.errors import InputError
+from robust3d.foundation.text import printable
 
 app = App(
     name="robust3d",
@@ -24,6 +25,7 @@ app.command("robust3d.cli.run:run", name="run", help="Run a benchmark and show i
 app.command("robust3d.cli.submit:submit", name="submit", help="Run a benchmark as jobs of a cluster.")
 app.command("robust3d.cli.status:status", name="status", help="Show how far the runs in a folder are.")
 app.command("robust3d.cli.check:check", name="check", help="Compare results with a baseline, as a gate for CI.")
+app.command("robust3d.cli.verify:verify", name="verify", help="Check hashes and figures of a run anew.")
 app.command("robust3d.cli.report:report", name="report", help="Write results as an HTML report that opens offline.")
 app.command("robust3d.cli.export:export", name="export", help="Write results as LaTeX, nnU-Net summary or Parquet.")
 app.command("robust3d.cli.doctor:doctor", name="doctor", help="Check whether a robustness figure can be trusted.")
@@ -48,11 +50,13 @@ app.command(data)
 def main() -> None:
     """Run the command line; exit code 2 for a user's mistake, 130 for Ctrl-C."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}", style="yellow", markup=False)
+    warnings.showwarning = lambda message, *_, **__: errors.print(
+        f"warning: {printable(str(message))}", style="yellow", markup=False
+    )
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False)
     except (InputError, CycloptsError) as error:
-        errors.print(f"error: {error}", style="red", markup=False)
+        errors.print(f"error: {printable(str(error))}", style="red", markup=False)
         sys.exit(2)
     except KeyboardInterrupt:
         errors.print("interrupted; run and train go on from here when called again", markup=False)

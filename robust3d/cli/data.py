@@ -62,12 +62,13 @@ def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> 
     """
     from robust3d.cli.progress import progress_bar
     from robust3d.data.layouts.registry import find_layout
-    from robust3d.data.layouts.survey import header_problems, voxel_problems
+    from robust3d.data.layouts.survey import header_problems, scan, voxel_problems
     from robust3d.foundation.errors import InputError
+    from robust3d.foundation.text import printable
 
     console = Console(highlight=False, soft_wrap=True)
     found = find_layout(folder, layout)
-    listing = found.scan(folder)
+    listing = scan(found, folder)
     problems = list(listing.problems) or ([] if listing.entries else ["it holds no labelled case"])
     with progress_bar("cases") as bar:
         task = bar.add_task("checking cases", total=len(listing.entries))
@@ -77,11 +78,13 @@ def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> 
             bar.advance(task)
     if problems:
         for problem in problems:
-            console.print(f"- {problem}", markup=False)
+            console.print(f"- {printable(problem)}", markup=False)
         raise InputError(f"{folder} (layout {found.name}) has {len(problems)} problems, listed above")
     console.print(f"{folder}: layout {found.name}, {len(listing.entries)} labelled cases", markup=False)
     names = listing.labels or {}
     if names:
-        console.print("labels: " + ", ".join(f"{value} {name}" for name, value in names.items()), markup=False)
+        console.print(
+            "labels: " + ", ".join(f"{value} {printable(name)}" for name, value in names.items()), markup=False
+        )
     for entry in listing.entries:
         console.print(f"{entry.name}  {entry.image.relative_to(folder)}", markup=False)

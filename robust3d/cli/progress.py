@@ -26,7 +26,7 @@ def progress_bar(unit: str, *, quiet: bool = False) -> Progress:
     """Return a bar with counts, elapsed time and ETA; no bar where there is no terminal, and nothing if ``quiet``."""
     console = Console(stderr=True, quiet=quiet)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
@@ -71,7 +71,10 @@ def cell_progress(total: int) -> Iterator[Callable[[str, bool], None]]:
                 fresh = done - stored
                 eta = "" if fresh == 0 else f", ETA {(now - began) / fresh * (total - done):.0f} s"
                 bar.console.print(
-                    f"{done}/{total} cells ({stored} from before){eta}  {name}", highlight=False, soft_wrap=True
+                    f"{done}/{total} cells ({stored} from before){eta}  {name}",
+                    highlight=False,
+                    markup=False,
+                    soft_wrap=True,
                 )
 
         yield advance

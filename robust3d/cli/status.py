@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from robust3d.foundation.text import printable
+
 if TYPE_CHECKING:
     from robust3d.benchmarks.scale.progress import PlanProgress, Progress
 
@@ -38,7 +40,7 @@ def status(folder: Path) -> None:
 
 def _table(progress: PlanProgress) -> Table:
     plan = progress.plan
-    table = Table(title=Text(plan.title), caption=Text(plan.threat), caption_justify="left")
+    table = Table(title=Text(printable(plan.title)), caption=Text(printable(plan.threat)), caption_justify="left")
     table.add_column("shard")
     for name in _COLUMNS:
         table.add_column(name, justify="right")

@@ -18,3 +18,6 @@ class Dataset(Protocol):
 
     def load(self, name: str) -> Volume:
         """Return one case, with its label."""
+
+    def origin(self, name: str) -> str:
+        """Return where a case comes from, for messages."""

@@ -111,6 +111,10 @@ class FolderDataset:
         refuse(self.root, header_problems(self.layout, entries.values()))
         return replace(self, entries=entries)
 
+    def origin(self, name: str) -> str:
+        """Return the files of a case, for messages."""
+        return f"{self.entries[name].image}, {self.entries[name].label}"
+
     def load(self, name: str) -> Volume:
         """Read one case with its label."""
         if name not in self.entries:

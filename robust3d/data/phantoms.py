@@ -54,6 +54,10 @@ class PhantomDataset:
         """Names such as ``test_0003``."""
         return [f"{self.split}_{index:04d}" for index in range(self.count)]
 
+    def origin(self, name: str) -> str:
+        """Return where a case comes from, for messages."""
+        return "generated"
+
     def load(self, name: str) -> Volume:
         """Generate one case (about a second at the default shape)."""
         if name not in self.names:

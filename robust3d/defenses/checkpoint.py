@@ -103,7 +103,7 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as content:
             progress = Progress(**json.loads((content.metadata() or {})["progress"]))
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"checkpoint {path} cannot be read: {error}; delete it to start anew") from error
     if progress.recipe != fresh.recipe:
         raise InputError(
@@ -115,9 +115,20 @@ def load_checkpoint(
             f"checkpoint {path} was started from other weights or cases ({progress.inputs[:12]}..., now "
             f"{fresh.inputs[:12]}...); give another --out, or what it was started with"
         )
-    network.load_state_dict(_part(tensors, "network."))
-    if average is not None:
-        average.load_state_dict(_part(tensors, "average."))
+    try:
+        network.load_state_dict(_part(tensors, "network."))
+        if average is not None:
+            average.load_state_dict(_part(tensors, "average."))
+        _restore(optimizer, network, tensors)
+    except RuntimeError as error:
+        # A tensor is missing, one too many, or of another shape.
+        raise InputError(
+            f"checkpoint {path} does not fit the network of the card: {error}; delete it to start anew"
+        ) from error
+    return _part(tensors, "best."), progress
+
+
+def _restore(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: dict[str, Tensor]) -> None:
     for key in _STATE:
         stored = _part(tensors, f"{_STORED.get(key, key)}.")
         for name, parameter in network.named_parameters():
@@ -125,7 +136,6 @@ def load_checkpoint(
                 # Moments are laid out like their parameter; AdamW's count of steps is a scalar on the CPU.
                 kept = stored[name] if key == "step" else torch.empty_like(parameter).copy_(stored[name])
                 optimizer.state[parameter][key] = kept
-    return _part(tensors, "best."), progress
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

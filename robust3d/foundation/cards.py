@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from robust3d.foundation.errors import InputError, nearest
+from robust3d.foundation.text import refuse_control
 
 
 class Card(BaseModel):
@@ -42,7 +44,7 @@ def read_card(path: Path, kind: type[CardT]) -> CardT:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read card {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise InputError(f"card {path} is not valid TOML: {error}") from error
     return check_card(content, kind, where=f"card {path}")
 
@@ -60,10 +62,29 @@ def check_card(content: dict[str, Any], kind: type[CardT], *, where: str) -> Car
         )
 
     try:
+        for text in _texts(content):
+            refuse_control(text)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
+    try:
         # As JSON, since pydantic's strict rules for it are those wanted here; for Python objects they refuse arrays.
         return kind.model_validate_json(json.dumps(content, default=refuse), strict=True)
     except ValidationError as error:
         raise InputError(f"{where}: {_sentence(error, kind)}") from error
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Yield every key and every text of parsed TOML."""
+    # A stack and no recursion, which nested arrays could exhaust.
+    left = [content]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            left += [*one.keys(), *one.values()]
+        elif isinstance(one, list | tuple):
+            left += one
 
 
 def _sentence(error: ValidationError, kind: type[BaseModel]) -> str:

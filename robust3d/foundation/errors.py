@@ -6,6 +6,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from robust3d.foundation.text import printable
+
 
 class InputError(ValueError):
     """What a user gave cannot be used; the message is one sentence that says how to mend it.
@@ -14,8 +16,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        # Messages of other libraries that are quoted in ours hold line breaks.
-        super().__init__(" ".join(message.split()))
+        # Messages of other libraries that are quoted in ours hold line breaks, and names in files anything.
+        super().__init__(printable(" ".join(message.split())))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

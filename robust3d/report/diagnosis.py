@@ -14,13 +14,14 @@ from rich.text import Text
 from robust3d.benchmarks.diagnostics.exam import Exam
 from robust3d.benchmarks.diagnostics.finding import Finding
 from robust3d.benchmarks.diagnostics.report import SCHEMA
+from robust3d.foundation.text import printable
 
 _STYLES = {"ok": "green", "flag": "bold red", "skipped": "yellow"}
 
 
 def findings_table(findings: Sequence[Finding], title: str) -> Table:
     """Return one row a check: what was measured, what it means and, for a flag, what to do."""
-    table = Table(title=title, show_lines=True)
+    table = Table(title=Text(printable(title)), show_lines=True)
     for heading in ("check", "verdict", "figures", "what it means", "remedy"):
         table.add_column(heading, overflow="fold")
     for finding in findings:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from rich.table import Table
+from rich.text import Text
 
 from robust3d.benchmarks.estimate import Estimate
 
 
 def estimate_table(estimate: Estimate, title: str) -> Table:
     """Return cells, windows and time of each model and attack, with their sum."""
-    table = Table(title=title, show_footer=True)
+    table = Table(title=Text(title), show_footer=True)
     table.add_column("model", footer="all", overflow="fold")
     table.add_column("attack", overflow="fold")
     windows = sum(row.windows for row in estimate.rows)
@@ -21,7 +22,7 @@ def estimate_table(estimate: Estimate, title: str) -> Table:
     ):
         table.add_column(name, justify="right", footer=str(footer))
     for row in estimate.rows:
-        table.add_row(row.model, row.attack, str(row.cells), f"{row.windows:.0f}", duration(row.seconds))
+        table.add_row(Text(row.model), Text(row.attack), str(row.cells), f"{row.windows:.0f}", duration(row.seconds))
     return table
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from robust3d.benchmarks.leaderboard import DEFINITIONS
 from robust3d.foundation.files import write_text
+from robust3d.report.escape import escape_markdown
 from robust3d.threat.model import ThreatModel
 
 
@@ -54,9 +55,9 @@ def markdown(board: pd.DataFrame, threat: ThreatModel, title: str, *, doctor: Ma
     """
     board = _with_doctor(board, doctor)
     headings = [heading(column) for column in shown_columns(board)]
-    lines = [f"# {title}", "", f"Threat model: {threat}. DSC in percent.", ""]
-    lines += ["| " + " | ".join(headings) + " |", "|" + "---|" + "---:|" * (len(headings) - 1)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in _cells(board)]
+    lines = [f"# {escape_markdown(title)}", "", f"Threat model: {threat}. DSC in percent.", ""]
+    lines += ["| " + " | ".join(map(escape_markdown, headings)) + " |", "|" + "---|" + "---:|" * (len(headings) - 1)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in _cells(board.assign(**_escaped(board)))]
     lines += ["", *(f"- **{heading(name)}**: {text}." for name, text in _definitions(board).items())]
     return "\n".join(lines) + "\n"
 
@@ -66,9 +67,9 @@ def console_table(
 ) -> Table:
     """Return the leaderboard as a table for a terminal; see :func:`markdown`."""
     board = _with_doctor(board, doctor)
-    table = Table(title=title, caption=f"DSC in percent; {threat}", caption_justify="left")
+    table = Table(title=Text(title), caption=Text(f"DSC in percent; {threat}"), caption_justify="left")
     for number, column in enumerate(shown_columns(board)):
-        table.add_column(heading(column), justify="right" if number else "left")
+        table.add_column(Text(heading(column)), justify="right" if number else "left")
     for cells in _cells(board):
         table.add_row(*map(Text, cells))
     return table
@@ -77,6 +78,11 @@ def console_table(
 def texts(board: pd.DataFrame) -> pd.DataFrame:
     """Return what tables show of a leaderboard: one text a cell, under its heading."""
     return pd.DataFrame(_cells(board), columns=[heading(column) for column in shown_columns(board)])
+
+
+def _escaped(board: pd.DataFrame) -> dict[str, pd.Series[str]]:
+    """Return the columns of names, for Markdown; the others hold figures."""
+    return {name: board[name].map(str).map(escape_markdown) for name in ("model", "doctor") if name in board}
 
 
 def _with_doctor(board: pd.DataFrame, doctor: Mapping[str, str] | None) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from robust3d.foundation.cards import Card, Reference
+from robust3d.foundation.paths import inside
 from robust3d.networks.card import NetworkCard
 from robust3d.segment.fusion import FusionKind
 from robust3d.segment.grid import parse_grid
@@ -47,8 +48,15 @@ class StageCard(Card):
     """Of the coarse stage; the filter of the fine stage is that of the section cascade."""
 
     def weight_file(self, folder: Path) -> Path:
-        """Return the path of the weights of the model in ``folder``."""
-        return (folder.parent if "/" in self.weights else folder) / self.weights
+        """Return the path of the weights of the model in ``folder``.
+
+        Raises
+        ------
+        InputError
+            If it is a link out of the folder of its model.
+        """
+        other, _, file = self.weights.rpartition("/")
+        return inside(folder.parent / other if other else folder, file)
 
     @field_validator("grid")
     @classmethod

@@ -10,6 +10,7 @@ from robust3d.data.splits import Split, read_split
 from robust3d.foundation.cards import read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
+from robust3d.foundation.paths import inside
 from robust3d.zoo.card import ModelCard
 from robust3d.zoo.load import FOLD, split_name
 
@@ -92,7 +93,7 @@ def _read(path: Path) -> Split | None:
     card = read_card(path, ModelCard)
     if card.split is None:
         return None
-    split = read_split(path.parent / card.split.file)
+    split = read_split(inside(path.parent, card.split.file))
     if split.sha256 != card.split.sha256:
         raise InputError(
             f"split {path.parent / card.split.file} has SHA-256 {split.sha256} and card {path} says "

@@ -216,7 +216,7 @@ def test_both_files_are_told_of(tmp_path) -> None:
     (4, {"seed": 1}, "line 5 has another seed than line 1"),
     (4, {"benchmark": "other"}, "line 5 has another benchmark than line 1"),
     (12, {"volume_sha256": "x"}, "case case_2 is another volume in line 13 than in line 3"),
-    (0, {"dsc": 0.99}, "line 1 of .* gives a DSC of 0.990000 and counts that make 0.800000"),
+    (0, {"dsc": 0.99}, "line 1 of .* has a DSC of 0.990000 and counts that make 0.800000"),
     (0, {"dsc": float("nan")}, "line 1 of .* is not a cell: dsc"),
     (0, {"classes": {}}, "line 1 of .* is not a cell: classes"),
     (0, {"classes": {"1": {"tp": -1, "fp": 0, "fn": 0, "tn": 0}}}, "classes.1.tp"),

@@ -10,6 +10,7 @@ from typing import Any
 from robust3d.benchmarks.board.entry import CellPart, Claim, Entry
 from robust3d.benchmarks.board.summary import lowest_by_case, summarise_cells
 from robust3d.benchmarks.cell import CLEAN, SCHEMA, cell_key
+from robust3d.benchmarks.results import figure_problems, key_problems
 
 _ROUNDING = 0.0051
 """Figures of a summary are rounded to two decimals."""
@@ -28,7 +29,7 @@ def problems(entry: Entry) -> list[str]:
     bounded = {one.name for one in entry.attacks if one.bounded} | {CLEAN}
     for cell in entry.cells:
         where = f"{cell.attack} on {cell.case}"
-        found += _figures(cell, where)
+        found += figure_problems(cell.dsc, cell.classes, where)
         if cell.attack in known:
             found += _key(entry, cell, known[cell.attack], where)
             found += _bounds(entry, cell, where, clean=cell.attack == CLEAN, bounded=cell.attack in bounded)
@@ -75,11 +76,6 @@ def _structures(entry: Entry) -> Iterator[str]:
             yield f"{cell.attack} on {cell.case} has other voxels of label and volume by class than {attack}"
 
 
-def _figures(cell: CellPart, where: str) -> Iterator[str]:
-    if abs(cell.dsc - cell.counted) > 1e-6:
-        yield f"{where} has a DSC of {cell.dsc:.6f} and counts that make {cell.counted:.6f}"
-
-
 def _key(entry: Entry, cell: CellPart, settings: dict[str, Any] | None, where: str) -> Iterator[str]:
     volumes = {one.case: one.volume_sha256 for one in entry.cases}
     if cell.case not in volumes:
@@ -87,8 +83,7 @@ def _key(entry: Entry, cell: CellPart, settings: dict[str, Any] | None, where: s
     model = entry.model
     threat = entry.threat.build().settings()
     key = cell_key(model.weights_sha256, model.pipeline, volumes[cell.case], settings, threat, entry.seed)
-    if cell.cell != key:
-        yield f"{where} has key {str(cell.cell)[:12]} and its settings make {key[:12]}"
+    yield from key_problems(cell.cell, key, where)
 
 
 def _bounds(entry: Entry, cell: CellPart, where: str, *, clean: bool, bounded: bool) -> Iterator[str]:
@@ -107,7 +102,7 @@ def _claim(entry: Entry, claim: Claim) -> Iterator[str]:
     yield from _complete(entry, claim.cells, [claim.attack], whose)
     for cell in claim.cells:
         where = f"{whose}{cell.case}"
-        yield from _figures(cell, where)
+        yield from figure_problems(cell.dsc, cell.classes, where)
         yield from _bounds(entry, cell, where, clean=False, bounded=True)
         if claim.settings is not None:
             yield from _key(entry, cell, claim.settings, where)

@@ -7,10 +7,11 @@ import datetime
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 
 from robust3d.benchmarks.card import ThreatCard
-from robust3d.benchmarks.results import ClassCounts
+from robust3d.benchmarks.results import ClassCounts, counted_dsc
+from robust3d.foundation.text import refuse_control
 
 SCHEMA = 1
 """Version of an entry's content."""
@@ -18,7 +19,7 @@ SCHEMA = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # Names become file names and table cells.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+@-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=120)]
-Text = Annotated[str, Field(max_length=500)]
+Text = Annotated[str, Field(max_length=500), AfterValidator(refuse_control)]
 # Nothing but https, since a page makes links of them.
 Link = Annotated[str, Field(pattern=r"^https://[^\s\"'<>\\]+$", max_length=500)]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -101,7 +102,7 @@ class CellPart(Part):
     @property
     def counted(self) -> float:
         """Mean DSC of the classes from their counts, from 0 to 1."""
-        return sum(one.dsc for one in self.classes.values()) / len(self.classes) / 100
+        return counted_dsc(self.classes)
 
 
 class Evidence(Part):

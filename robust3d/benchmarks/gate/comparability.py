@@ -113,7 +113,7 @@ def _crafting(cell: ResultCell) -> dict[str, Any]:
     content["settings.attack"] = cell.settings.attack
     if cell.attack != CLEAN:
         # Gradients of lower precision are a weaker attack. Cells from before this setting had only float32.
-        leaves = _leaves(cell.settings.pipeline).items()
+        leaves = leaves_of(cell.settings.pipeline).items()
         precisions = {value for key, value in leaves if key.split(".")[-1] == "gradients"}
         content["gradients"] = ", ".join(sorted(map(str, precisions))) or "float32"
     return content
@@ -121,7 +121,7 @@ def _crafting(cell: ResultCell) -> dict[str, Any]:
 
 def _changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return "KEY is VALUE in the baseline and VALUE in the results" for every leaf that differs."""
-    leaves = _leaves(one), _leaves(other)
+    leaves = leaves_of(one), leaves_of(other)
     found = []
     for key in dict.fromkeys([*leaves[0], *leaves[1]]):
         values = [each.get(key, _ABSENT) for each in leaves]
@@ -131,12 +131,12 @@ def _changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _leaves(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def leaves_of(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested settings by dotted key."""
     leaves: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, Mapping) and value:
-            leaves |= _leaves(value, f"{prefix}{key}.")
+            leaves |= leaves_of(value, f"{prefix}{key}.")
         else:
             leaves[f"{prefix}{key}"] = value
     return leaves

@@ -8,6 +8,7 @@ from pathlib import Path
 from robust3d.data.layouts.documents import channel_problems, read_object
 from robust3d.data.layouts.layout import Entry, Listing, NiftiLayout
 from robust3d.foundation.errors import InputError
+from robust3d.volume.nifti import SUFFIXES
 
 
 class NnunetRaw(NiftiLayout):
@@ -31,7 +32,9 @@ class NnunetRaw(NiftiLayout):
         except InputError as error:
             return Listing(problems=[f"{error}; an nnU-Net raw folder holds a dataset.json"])
         problems = channel_problems(card.get("channel_names"), str(path))
-        ending = str(card.get("file_ending", ".nii.gz"))
+        ending = card.get("file_ending", ".nii.gz")
+        if ending not in SUFFIXES:
+            return Listing(problems=[f"{path} has file_ending {ending!r}; supported: {', '.join(SUFFIXES)}"])
         images = sorted((root / "imagesTr").glob(f"[!.]*_0000{ending}"))
         if not images:
             problems.append(f"folder {root / 'imagesTr'} holds no image CASE_0000{ending}")

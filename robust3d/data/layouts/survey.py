@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from robust3d.data.layouts.layout import Entry, Layout, Listing
 from robust3d.data.layouts.registry import find_layout
 from robust3d.foundation.errors import InputError
+from robust3d.foundation.paths import inside
+from robust3d.foundation.text import refuse_control
 
 SHOWN = 10
 """Problems that an error tells; ``robust3d data check`` lists all."""
@@ -23,9 +26,28 @@ def open_folder(root: Path, layout: str | None = None) -> tuple[Layout, Listing]
         If no layout fits, or with all problems at once.
     """
     found = find_layout(root, layout)
-    listing = found.scan(root)
+    listing = scan(found, root)
     refuse(root, listing.problems or ([] if listing.entries else ["no labelled case"]))
     return found, listing
+
+
+def scan(layout: Layout, root: Path) -> Listing:
+    """Return the cases and the problems of a folder: names that cannot be shown and files outside it among them."""
+    listing = layout.scan(root)
+    found = [problem for entry in listing.entries for problem in _outside(entry, root)]
+    return replace(listing, problems=[*listing.problems, *found])
+
+
+def _outside(entry: Entry, root: Path) -> Iterator[str]:
+    try:
+        refuse_control(entry.name)
+    except ValueError as error:
+        yield f"case {error}"
+    for path in (entry.image, entry.label):
+        try:
+            inside(root, path.relative_to(root) if path.is_relative_to(root) else path)
+        except InputError as error:
+            yield f"case {entry.name}: {error}"
 
 
 def header_problems(layout: Layout, entries: Iterable[Entry]) -> list[str]:

@@ -58,7 +58,7 @@ def console_tables(board: Board) -> list[Table]:
     """Return a table a benchmark for a terminal."""
     shown = []
     for content in board.tables:
-        table = Table(title=content.benchmark, caption=describe(content), caption_justify="left")
+        table = Table(title=content.benchmark, caption=Text(describe(content)), caption_justify="left")
         for column in columns(content):
             table.add_column(Text(column.heading), justify="right" if column.number else "left", overflow="fold")
         for row in content.rows:
