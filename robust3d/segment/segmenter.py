@@ -104,7 +104,7 @@ class Segmenter:
         outputs : str
             ``"logits"`` or ``"probabilities"``; a single channel is the foreground's, of a sigmoid.
         checks : bool
-            Whether windows of noise are tried first; see :func:`robust3d.segment.checks.checked`.
+            Whether :func:`robust3d.segment.checks.checked` tries it first.
 
         Raises
         ------
@@ -113,9 +113,7 @@ class Segmenter:
         """
         edges = check_window(window)
         check_stride(network, edges)
-        if window_batch is not None and window_batch < 1:
-            raise InputError(f"window_batch must be at least 1, not {window_batch}")
-        described = describe(network, architecture, outputs)
+        architecture = describe(network, architecture, outputs)
         network = checked(network, edges, outputs=outputs, window_batch=window_batch) if checks else network
         probe = torch.zeros((1, *edges), device=device_of(network))
         with evaluating(network), torch.no_grad():
@@ -130,7 +128,7 @@ class Segmenter:
             batch=WindowBatch(window_batch),
             min_component=min_component,
             weights_hash=weights_sha256,
-            architecture=described,
+            architecture=architecture,
             fast=fast_copy(network) if precision == "fast" else None,
         )
 

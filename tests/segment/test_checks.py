@@ -50,7 +50,7 @@ def halving(windows: Tensor) -> Tensor:
         (nn.Conv3d(4, 2, 1), {}, "it must take one channel"),
         (Net(before=lambda windows: windows.mul_(2)), {}, "changes its input in place"),
         (Net(lambda output: [output]), {}, "returned list"),
-        (Net(lambda output: output.argmax(1, keepdim=True)), {}, "torch.int64, which is a mask"),
+        (Net(lambda output: output.argmax(1, keepdim=True)), {}, "torch.int64, a mask"),
         (Net(lambda output: output[..., 1:]), {}, r"returned shape \(1, 2, 6, 6, 5\)"),
         (Net(lambda output: output / 0), {}, "NaN or infinite"),
         (Net(), {"outputs": "probabilities"}, "reach from"),

@@ -43,7 +43,7 @@ class BundleConfig:
         return key in self._content
 
     def value(self, key: str) -> Any:
-        """Return the value at ``a::b::0``; where it is a reference, what that refers to, but none inside it is followed.
+        """Return the value at ``a::b::0``; a reference is followed, those inside the value are not.
 
         Raises
         ------

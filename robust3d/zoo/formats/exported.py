@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """torch.export files (.pt2): a graph of operators and its weights.
 
-``torch.export.load`` unpickles parts of a file and evaluates texts in it as expressions. Here every such part is checked
-first, and what is loaded is a copy in memory that holds nothing else.
+``torch.export.load`` unpickles parts of a file and evaluates texts in it as expressions. Here every such part is
+checked first, and what is loaded is a copy in memory that holds nothing else.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _PARTS = re.compile(
 )
 
 _OPERATOR = re.compile(r"(torch\.ops\.(aten|prims|higher_order)\.\w+(\.\w+)?|_operator\.\w+|torch\.sym_\w+)")
-_EXPRESSION = re.compile(r"([su]\d+|Max|Min|FloorDiv|Mod|True|False|\d+|[\s+\-*/(),<>=&|])*")
+_SYMBOL = r"Symbol\('[su]\d+'(, (positive|nonnegative|integer)=True)*\)"
+_EXPRESSION = re.compile(rf"({_SYMBOL}|[su]\d+|Add|Mul|Integer|Max|Min|FloorDiv|Mod|True|False|\d+|[\s+\-*/(),<>=&|])*")
 
 
 class Exported(nn.Module):
