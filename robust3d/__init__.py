@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from robust3d.threat.model import ThreatModel as ThreatModel
     from robust3d.volume.nifti import read_volume as read_volume
     from robust3d.volume.volume import Volume as Volume
+    from robust3d.zoo.formats.inferer import from_monai as from_monai
     from robust3d.zoo.load import load_model as load_model
 
 # Names are imported when first used: torch takes seconds, and `robust3d --help` must not wait for it.
@@ -33,6 +34,7 @@ _HOMES = {
     "Volume": "volume.volume",
     "dataset_zscore": "segment.intensity",
     "dsc": "metrics.counts",
+    "from_monai": "zoo.formats.inferer",
     "hu_window": "segment.intensity",
     "load_attack": "attacks.cards",
     "load_model": "zoo.load",

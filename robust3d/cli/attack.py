@@ -36,7 +36,7 @@ def attack(
     Parameters
     ----------
     model
-        Name of a model, or NAME/coarse for one stage.
+        Name of a model, NAME/coarse for one stage, or a path: a MONAI bundle, a card (docs/models.md).
     image
         NIfTI volume (.nii or .nii.gz).
     label

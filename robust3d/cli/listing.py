@@ -32,12 +32,14 @@ def models(name: str = "*", /, *, collection: Collection = ()) -> None:
     from robust3d.foundation.cards import read_card
     from robust3d.foundation.collections import Collections
     from robust3d.zoo.card import ModelCard
+    from robust3d.zoo.formats.card import ForeignCard
+    from robust3d.zoo.formats.locate import is_foreign
     from robust3d.zoo.size import count_parameters, stored_bytes
 
     collections = Collections.open(collection)
     if not any(sign in name for sign in "*?["):
         path = collections.find("zoo", name)
-        read_card(path, ModelCard)
+        read_card(path, ForeignCard if is_foreign(path) else ModelCard)
         Console().print(Syntax(path.read_text(encoding="utf-8"), "toml", background_color="default", word_wrap=True))
         return
     entries = collections.entries("zoo")
@@ -46,6 +48,9 @@ def models(name: str = "*", /, *, collection: Collection = ()) -> None:
         raise InputError(f"no model matches {name!r}; there are {', '.join(entries)}")
 
     def row(name: str) -> Row:
+        if is_foreign(entries[name]):
+            about = read_card(entries[name], ForeignCard).model
+            return name, about.format, about.defense, "not run", f"{about.data}; {about.licence}"
         card = read_card(entries[name], ModelCard)
         megabytes = stored_bytes(card, entries[name].parent) / 1e6
         parameters = f"{count_parameters(card):,} parameters"

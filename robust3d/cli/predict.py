@@ -24,7 +24,7 @@ def predict(
     Parameters
     ----------
     model
-        Name of a model, or NAME/coarse for one stage.
+        Name of a model, NAME/coarse for one stage, or a path: a MONAI bundle, a card (docs/models.md).
     image
         NIfTI volume (.nii or .nii.gz).
     label

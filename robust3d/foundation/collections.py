@@ -35,9 +35,12 @@ class Collections:
     ----------
     roots : sequence of Path
         Each holds some of ``attacks/``, ``defenses/``, ``benchmarks/``, ``zoo/``.
+    named : sequence of Path
+        Those of them that the user named.
     """
 
     roots: Sequence[Path]
+    named: Sequence[Path] = ()
 
     @classmethod
     def open(cls, named: Sequence[Path] = ()) -> Collections:
@@ -52,7 +55,11 @@ class Collections:
             if not any((root / kind).is_dir() for kind in KINDS):
                 raise InputError(f"collection {root} holds none of the folders {', '.join(KINDS)}")
         roots = [root.resolve() for root in (*named, Path.cwd(), built_in())]
-        return cls(tuple(dict.fromkeys(roots)))
+        return cls(tuple(dict.fromkeys(roots)), tuple(roots[: len(named)]))
+
+    def is_named(self, card: Path) -> bool:
+        """Return whether a card lies in a collection that the user named, so that it may bring code."""
+        return any(card.resolve().is_relative_to(root) for root in self.named)
 
     def find(self, kind: Kind, name: str) -> Path:
         """Return the card of an entry: ``<kind>/<name>.toml`` or ``<kind>/<name>/card.toml``.

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from robust3d.foundation.digest import digest_file
 from robust3d.foundation.errors import InputError
@@ -75,7 +76,27 @@ def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -
         stored = load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"weight file {path} is not a safetensors file: {error}") from error
-    expected = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("aux")}
+    copy_state(
+        {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("aux")}, stored, path
+    )
+    return found
+
+
+def copy_state(expected: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
+    """Copy the tensors of a weight file into those of a network, in place.
+
+    Parameters
+    ----------
+    expected, stored : mapping
+        Tensors by name, of the network and of the file.
+    path : Path
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        If a name or a shape differs; names the first layer.
+    """
     for name, tensor in expected.items():
         if name not in stored:
             other = next((f"; it has {one!r} of shape {tuple(stored[one].shape)}" for one in stored), "")
@@ -97,4 +118,3 @@ def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(stored[name])
-    return found

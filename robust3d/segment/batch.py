@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from robust3d.foundation.errors import InputError
 from robust3d.foundation.memory import is_out_of_memory
 from robust3d.segment.cost import record_windows
 from robust3d.segment.footprint import kept_bytes
@@ -43,6 +44,10 @@ class WindowBatch:
 
     size: int | None = None
     _said: bool = field(default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 1:
+            raise InputError(f"window_batch must be at least 1, not {self.size}")
 
     def known(self, network: Predictor, window: Shape) -> int:
         """Return the number of windows a pass, measured once."""

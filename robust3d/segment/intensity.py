@@ -22,12 +22,15 @@ class Intensity:
         Truncation window in the unit of the volume; infinite for none.
     offset, scale : float or None
         Fixed values, or ``None`` for the mean and standard deviation of each truncated volume (z-score).
+    fill : float or None
+        Normalised value that a volume smaller than the window is padded with; ``None`` for that of :attr:`padding`.
     """
 
     low: float = -math.inf
     high: float = math.inf
     offset: float | None = None
     scale: float | None = None
+    fill: float | None = None
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
@@ -73,6 +76,8 @@ class Intensity:
 
     def normalised_padding(self, image: Tensor) -> float:
         """Return what a normalised volume smaller than the window is padded with; ``padding`` in the raw volume."""
+        if self.fill is not None:
+            return self.fill
         fixed = self.frozen_at(image)
         low = float(image.min()) if self.padding is None else self.padding
         return float(fixed.normalise(torch.tensor(low, dtype=image.dtype)))
@@ -99,6 +104,8 @@ class Intensity:
             Zero where truncation is active; its boundary values count as inside, as in ``torch.clamp``.
         """
         fixed = self.frozen_at(image)
+        if self.fill is not None:
+            padding = 0.0
         if through and self.per_case:
             normalised = fixed.normalise(image)
             by_mean = gradient.mean() + padding / image.numel()
@@ -122,7 +129,7 @@ class Intensity:
             "high": None if math.isinf(self.high) else self.high,
             "offset": self.offset,
             "scale": self.scale,
-        }
+        } | ({} if self.fill is None else {"fill": self.fill})
 
 
 def hu_window(low: float, high: float) -> Intensity:

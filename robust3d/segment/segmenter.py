@@ -15,6 +15,7 @@ from torch import Tensor
 from robust3d.foundation.errors import InputError
 from robust3d.losses.registry import Loss, find_loss
 from robust3d.segment.batch import WindowBatch
+from robust3d.segment.checks import checked
 from robust3d.segment.components import drop_small_components
 from robust3d.segment.fusion import FusedMean, Fusion, FusionKind, fuse, largest_class
 from robust3d.segment.gradient import fused_gradient, window_mean_gradient
@@ -30,6 +31,7 @@ from robust3d.segment.network import (
     evaluating,
     window_logits,
 )
+from robust3d.segment.outputs import Outputs, describe
 from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
 from robust3d.segment.precision import Precision, fast_copy
 from robust3d.segment.prediction import Prediction
@@ -70,13 +72,15 @@ class Segmenter:
         weights_sha256: str | None = None,
         architecture: Mapping[str, Any] | None = None,
         precision: Precision = "exact",
+        outputs: Outputs = "logits",
+        checks: bool = True,
     ) -> Segmenter:
         """Wrap a network.
 
         Parameters
         ----------
         network : nn.Module or callable
-            Maps normalised windows ``(B, 1, d, h, w)`` to **logits** ``(B, K, d, h, w)``. A module is used where
+            Maps normalised windows ``(B, 1, d, h, w)`` to ``outputs`` ``(B, K, d, h, w)``. A module is used where
             its parameters are (CPU or GPU), always in eval mode, and left as it was.
         window : int or three ints
             Window edges in voxels.
@@ -93,21 +97,24 @@ class Segmenter:
         weights_sha256 : str, optional
             Identity of the weights in results; the hash of the module's state if not given.
         architecture : mapping, optional
-            JSON-ready description of the network in results; its class by default. Networks that share weights but
-            not their wiring must differ in it.
+            JSON-ready description of the network in results, of its wiring too; its class by default.
         precision : str
             ``"fast"``: gradients through a copy in bfloat16 where the device has instructions for it, twice as fast.
             Predictions, and so every DSC, stay in the network's own precision.
+        outputs : str
+            ``"logits"`` or ``"probabilities"``; a single channel is the foreground's, of a sigmoid.
+        checks : bool
+            Whether :func:`robust3d.segment.checks.checked` tries it first.
 
         Raises
         ------
         InputError
-            If the network does not answer one window with logits of its size.
+            If the network does not answer one window with outputs of its size, or a check fails.
         """
         edges = check_window(window)
         check_stride(network, edges)
-        if window_batch is not None and window_batch < 1:
-            raise InputError(f"window_batch must be at least 1, not {window_batch}")
+        architecture = describe(network, architecture, outputs)
+        network = checked(network, edges, outputs=outputs, window_batch=window_batch) if checks else network
         probe = torch.zeros((1, *edges), device=device_of(network))
         with evaluating(network), torch.no_grad():
             classes = window_logits(network, probe, dtype=probe.dtype).shape[1]
@@ -121,7 +128,7 @@ class Segmenter:
             batch=WindowBatch(window_batch),
             min_component=min_component,
             weights_hash=weights_sha256,
-            architecture=architecture or {"class": type(network).__qualname__},
+            architecture=architecture,
             fast=fast_copy(network) if precision == "fast" else None,
         )
 

@@ -21,6 +21,8 @@ from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.transform import BitDepth, InputTransform, Smoothing
 from robust3d.segment.transformed import Transformed
 from robust3d.zoo.card import BitDepthCard, IntensityCard, ModelCard, SmoothingCard, StageCard
+from robust3d.zoo.formats.locate import is_foreign, model_path
+from robust3d.zoo.formats.registry import load_foreign
 
 FOLD = "fold-"
 """How the folders of the folds of a cross-validated model begin."""
@@ -36,7 +38,7 @@ def load_model(
     name : str
         Such as ``"resdsn-c2f-natural"``, ``"NAME/fold-1"`` for one fold of a cross-validated model, or
         ``"resdsn-c2f-natural/coarse"`` for one stage alone; the fine stage alone has the component filter of the
-        cascade.
+        cascade. Or a path to a model of another format: a MONAI bundle, a card, a model file; see docs/models.md.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``..., or ``"auto"``: CUDA where there is a device; see
         :func:`find_device`.
@@ -50,10 +52,17 @@ def load_model(
     InputError
         If the model is unknown, its card is wrong, a weight file's hash differs, or the device is not there.
     """
-    model, stage = split_name(name)
-    path = (collections or Collections.open()).find("zoo", model)
-    card = read_card(path, ModelCard)
+    collections = collections or Collections.open()
+    given = model_path(name, collections)
+    model, stage = (name, "") if given else split_name(name)
+    path = given or collections.find("zoo", model)
     place = find_device(device)
+    if is_foreign(path):
+        if stage:
+            raise InputError(f"model {model!r} has no stage {stage!r}; a model of another format is one stage")
+        programs = given is not None or collections.is_named(path)
+        return load_foreign(path, place, precision, programs=programs, code=collections.is_named(path))
+    card = read_card(path, ModelCard)
     pipeline = _pipeline(card, stage, name, path.parent, place, precision)
     return pipeline if card.transform is None else Transformed(pipeline, _transform(card, card.transform))
 
@@ -161,4 +170,5 @@ def _segmenter(
         weights_sha256=stage.sha256,
         architecture=card.network.settings(),
         precision=precision,
+        checks=False,
     )

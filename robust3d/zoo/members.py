@@ -12,6 +12,7 @@ from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.foundation.paths import inside
 from robust3d.zoo.card import ModelCard
+from robust3d.zoo.formats.locate import is_foreign, model_path
 from robust3d.zoo.load import FOLD, split_name
 
 
@@ -80,6 +81,9 @@ class Members:
         return testing[0]
 
     def _find(self, model: str) -> list[Member]:
+        given = model_path(model, self.collections)
+        if given is not None:
+            return [Member(model, _read(given))]
         entry, stage = split_name(model)
         entries = self.collections.entries("zoo")
         folds = sorted(name for name in entries if name.startswith(f"{entry}/{FOLD}"))
@@ -90,6 +94,8 @@ class Members:
 
 
 def _read(path: Path) -> Split | None:
+    if is_foreign(path):
+        return None
     card = read_card(path, ModelCard)
     if card.split is None:
         return None
