@@ -55,7 +55,7 @@ def test_the_same_volumes_and_figures(tiny_zoo, finished) -> None:
     ("path", "value", "message"),
     [
         ("model_sha256", "0" * 64, "weights of tiny: 0000"),
-        ("volume_sha256", "0" * 64, "volume of case test_0000: 0000"),
+        ("volume_sha256", "0" * 64, r"volume of case test_0000 \(generated\): 0000"),
         ("settings.attack.name", "other", "settings of attack fgsm"),
         ("settings.pipeline.margin", [9, 9, 9], "settings of tiny"),
         ("cell", "0" * 64, "identity of tiny, fgsm, test_0000"),

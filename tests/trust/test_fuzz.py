@@ -23,7 +23,7 @@ from robust3d.benchmarks.results import read_results
 from robust3d.benchmarks.store import Store
 from robust3d.benchmarks.verify.records import read_files, read_lines
 from robust3d.data.layouts.registry import find_layout
-from robust3d.data.layouts.survey import header_problems, scan
+from robust3d.data.layouts.survey import header_problems, refuse, scan
 from robust3d.data.splits import read_split
 from robust3d.defenses.checkpoint import Progress, load_checkpoint, save_checkpoint
 from robust3d.defenses.recipe import Recipe
@@ -76,7 +76,8 @@ def stored(path: Path) -> None:
 
 def folder(path: Path) -> None:
     layout = find_layout(path.parent)
-    header_problems(layout, scan(layout, path.parent).entries)
+    listing = scan(layout, path.parent)
+    refuse(path.parent, [*listing.problems, *header_problems(layout, listing.entries)])
 
 
 def card(kind: type) -> Read:
