@@ -124,12 +124,13 @@ class Intensity:
 
     def settings(self) -> dict[str, float | str | None]:
         """Return JSON-ready settings for hashes and result rows."""
-        return {
+        settings: dict[str, float | str | None] = {
             "low": None if math.isinf(self.low) else self.low,
             "high": None if math.isinf(self.high) else self.high,
             "offset": self.offset,
             "scale": self.scale,
-        } | ({} if self.fill is None else {"fill": self.fill})
+        }
+        return settings if self.fill is None else settings | {"fill": self.fill}
 
 
 def hu_window(low: float, high: float) -> Intensity:

@@ -27,8 +27,10 @@ _DEFAULTS: dict[str, Any] = {
     "cval": 0.0,
     "with_coord": False,
 }
-_HARMLESS = ("sw_batch_size", "sw_device", "device", "progress", "cache_roi_weight_map", "cpu_thresh", "buffer_steps")
-_HARMLESS += ("buffer_dim",)
+_HARMLESS = (
+    "sw_batch_size", "sw_device", "device", "progress", "cache_roi_weight_map", "cpu_thresh", "buffer_steps",
+    "buffer_dim",
+)  # fmt: skip
 """Options that change speed and memory alone."""
 
 

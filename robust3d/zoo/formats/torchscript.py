@@ -31,7 +31,7 @@ def load_program(path: Path) -> nn.Module:
         If it is none.
     """
     try:
-        module: nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        module: nn.Module = torch.jit.load(str(path), map_location="cpu")
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(
             f"model file {path} is no TorchScript file ({str(error).splitlines()[0]}); write it with torch.jit.save"
