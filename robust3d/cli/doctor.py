@@ -45,7 +45,7 @@ def doctor(
     Parameters
     ----------
     model
-        Name of a model, or NAME/coarse for one stage.
+        Name of a model, NAME/coarse for one stage, or a path: a MONAI bundle, a card (docs/models.md).
     case_count
         Phantom test cases, 1 by default.
     image

@@ -88,7 +88,7 @@ def _answer(network: Predictor, windows: Tensor) -> Tensor:
         raise InputError(f"the network returned {type(output).__name__}; it must return one tensor, its main output")
     if not output.is_floating_point():
         raise InputError(f"the network returned {output.dtype}, a mask; it must return logits or probabilities")
-    if output.ndim != 5 or (output.shape[0], *output.shape[2:]) != (shape[0], *shape[2:]):
+    if output.ndim != 5 or not output.shape[1] or (output.shape[0], *output.shape[2:]) != (shape[0], *shape[2:]):
         raise InputError(
             f"the network returned shape {tuple(output.shape)} for windows of shape {shape}; it must return "
             "(B, K, d, h, w) of the window's size"
