@@ -61,14 +61,11 @@ def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> 
         Look at the headers alone, and leave out the voxels (values that are not finite, classes that are unknown).
     """
     from robust3d.cli.progress import progress_bar
-    from robust3d.data.layouts.registry import find_layout
-    from robust3d.data.layouts.survey import header_problems, voxel_problems
+    from robust3d.data.layouts.survey import header_problems, survey, voxel_problems
     from robust3d.foundation.errors import InputError
 
     console = Console(highlight=False, soft_wrap=True)
-    found = find_layout(folder, layout)
-    listing = found.scan(folder)
-    problems = list(listing.problems) or ([] if listing.entries else ["it holds no labelled case"])
+    found, listing, problems = survey(folder, layout)
     with progress_bar("cases") as bar:
         task = bar.add_task("checking cases", total=len(listing.entries))
         for entry in listing.entries:
@@ -84,4 +81,6 @@ def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> 
     if names:
         console.print("labels: " + ", ".join(f"{value} {name}" for name, value in names.items()), markup=False)
     for entry in listing.entries:
-        console.print(f"{entry.name}  {entry.image.relative_to(folder)}", markup=False)
+        # A list of pairs may name files elsewhere.
+        image = entry.image.relative_to(folder) if entry.image.is_relative_to(folder) else entry.image
+        console.print(f"{entry.name}  {image}", markup=False)
