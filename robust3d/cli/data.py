@@ -61,15 +61,12 @@ def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> 
         Look at the headers alone, and leave out the voxels (values that are not finite, classes that are unknown).
     """
     from robust3d.cli.progress import progress_bar
-    from robust3d.data.layouts.registry import find_layout
-    from robust3d.data.layouts.survey import header_problems, scan, voxel_problems
+    from robust3d.data.layouts.survey import header_problems, survey, voxel_problems
     from robust3d.foundation.errors import InputError
     from robust3d.foundation.text import printable
 
     console = Console(highlight=False, soft_wrap=True)
-    found = find_layout(folder, layout)
-    listing = scan(found, folder)
-    problems = list(listing.problems) or ([] if listing.entries else ["it holds no labelled case"])
+    found, listing, problems = survey(folder, layout)
     with progress_bar("cases") as bar:
         task = bar.add_task("checking cases", total=len(listing.entries))
         for entry in listing.entries:
@@ -87,4 +84,6 @@ def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> 
             "labels: " + ", ".join(f"{value} {printable(name)}" for name, value in names.items()), markup=False
         )
     for entry in listing.entries:
-        console.print(f"{entry.name}  {entry.image.relative_to(folder)}", markup=False)
+        # A list of pairs may name files elsewhere.
+        image = entry.image.relative_to(folder) if entry.image.is_relative_to(folder) else entry.image
+        console.print(f"{entry.name}  {image}", markup=False)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ def train(
     from robust3d.foundation.collections import Collections
     from robust3d.zoo.export import export_model, model_name
     from robust3d.zoo.load import find_device, weight_file
+    from robust3d.zoo.members import check_starts
 
     keep_freed_memory()
     collections = Collections.open(collection)
@@ -67,6 +69,7 @@ def train(
         console = Console(highlight=False, quiet=not processes.first)
         for part in [None] if fold is None else Fold.parse_all(fold):
             cases = training_cases(recipe, data, part, collections)
+            check_starts(recipe, cases.split, collections)
             with progress_bar("cases", quiet=not processes.first) as bar:
                 task = bar.add_task("loading cases", total=cases.size)
                 loaded = cases.load(partial(bar.advance, task))
@@ -82,15 +85,28 @@ def train(
                 console.print(reproduce(training, steps), markup=False, soft_wrap=True)
                 continue
             finished = _train_stages(training, track if processes.first else (), console)
-            own, folder, options = model, out / "model", " --data DATA" if data else ""
+            own, folder = model, out / "model"
             if part is not None:
-                own, options = f"{model}/fold-{part.index}", f"{options} --fold {part}"
+                own = f"{model}/fold-{part.index}"
                 folder = out / "zoo" / own
-            command = f"robust3d train {card} --out {out.name}{options}"
+            command = _command(card, out, data=data is not None, fold=part, name=name, collection=collection)
             processes.once(
                 partial(export_model, recipe, finished, folder, name=own, command=command, split=cases.split)
             )
             console.print(f"saved model {own} in {folder}", markup=False)
+
+
+def _command(
+    card: str, out: Path, *, data: bool, fold: object | None, name: str | None, collection: tuple[Path, ...]
+) -> str:
+    """Return the command that trains the model again, without what its user's folders lie in."""
+    words = ["robust3d", "train", card, "--out", out.resolve().name]
+    words += ["--data", "DATA"] if data else []
+    words += [] if fold is None else ["--fold", str(fold)]
+    words += [] if name is None else ["--name", name]
+    for one in collection:
+        words += ["--collection", one.resolve().name]
+    return shlex.join(words)
 
 
 def _train_stages(training: Any, track: tuple[str, ...], console: Console) -> list[Any]:

@@ -27,29 +27,40 @@ class ClassCard(Card):
 def label_table(
     classes: Sequence[ClassCard], labels: Mapping[str, int] | None, ignore: int | None, *, where: str
 ) -> NDArray[np.uint8]:
-    """Return the class of every value from 0 to 255 of a label.
+    """Return the class of every value from 0 to 255 of a label; what no class names is background.
 
     Parameters
     ----------
     classes : sequence of ClassCard
-        None keeps every value.
+        Without any, every value is its own class.
     labels : mapping of str to int, optional
         Names that the dataset gives to its values.
     ignore : int, optional
-        Value that becomes :data:`IGNORE`.
+        Value that becomes :data:`IGNORE`, whatever the classes.
     where : str
         The dataset, for errors.
 
     Raises
     ------
     InputError
-        If a class names a label that the dataset does not have, or two classes name the same.
+        If a class names a label that the dataset does not have, background or what is ignored, or two classes name the
+        same.
     """
     table = np.zeros(256, np.uint8) if classes else np.arange(256, dtype=np.uint8)
     owners: dict[int, str] = {}
     for index, one in enumerate(classes, start=1):
         for label in one.labels:
             value = _value(label, labels, one.name, where)
+            if not 0 < value < 256:
+                raise InputError(
+                    f"class {one.name} of the card holds label {label!r}, whose value in {where} is {value}; a class "
+                    "is made of values from 1 to 255"
+                )
+            if value == ignore:
+                raise InputError(
+                    f"class {one.name} of the card holds label {label!r}, value {value}, which {where} calls 'ignore'; "
+                    "leave it out"
+                )
             if value in owners:
                 raise InputError(f"classes {owners[value]} and {one.name} of the card both hold label {label!r}")
             owners[value] = one.name
@@ -68,6 +79,6 @@ def _value(label: str | int, labels: Mapping[str, int] | None, name: str, where:
                 f"class {name} of the card holds label {label!r}, which {where} has not; {nearest(label, labels)}"
             )
         return labels[label]
-    if not 0 < label < 256 or (labels is not None and label not in labels.values()):
+    if labels is not None and label not in labels.values():
         raise InputError(f"class {name} of the card holds label {label}, which {where} has not")
     return label

@@ -15,6 +15,7 @@ from robust3d.data.layouts.layout import Entry, Layout
 from robust3d.data.layouts.survey import header_problems, open_folder, refuse
 from robust3d.data.rescale import rescale_to_percent
 from robust3d.foundation.errors import InputError, nearest
+from robust3d.volume.labels import IGNORE
 from robust3d.volume.volume import Volume
 
 
@@ -34,6 +35,8 @@ class FolderDataset:
         Values that stored labels may hold.
     table : ndarray of uint8, shape (256,)
         Class of each value.
+    ignore : int, or None
+        Value that the folder calls ``ignore``.
     rescale : bool
         Whether voxels become percent of each case's range; see :func:`rescale_to_percent`.
     """
@@ -43,6 +46,7 @@ class FolderDataset:
     entries: dict[str, Entry]
     values: tuple[int, ...] | None
     table: NDArray[np.uint8]
+    ignore: int | None = None
     rescale: bool = False
 
     @classmethod
@@ -71,7 +75,9 @@ class FolderDataset:
         found, listing = open_folder(folder, layout)
         values = None if listing.labels is None else tuple(sorted(listing.labels.values()))
         table = label_table(classes, listing.labels, listing.ignore, where=str(folder))
-        return cls(folder, found, {entry.name: entry for entry in listing.entries}, values, table, rescale)
+        return cls(
+            folder, found, {entry.name: entry for entry in listing.entries}, values, table, listing.ignore, rescale
+        )
 
     @property
     def names(self) -> Sequence[str]:
@@ -116,9 +122,21 @@ class FolderDataset:
         return f"{self.entries[name].image}, {self.entries[name].label}"
 
     def load(self, name: str) -> Volume:
-        """Read one case with its label."""
+        """Read one case with its label.
+
+        Raises
+        ------
+        InputError
+            If it is unknown or cannot be read, or its label holds 255, the code of ignored voxels, by accident.
+        """
         if name not in self.entries:
             raise InputError(f"unknown case {name!r} in {self.root}; {nearest(name, self.entries)}")
         stored = self.layout.read(self.entries[name], self.values)
-        volume = replace(stored, label=self.table[stored.known_label()])
+        label = stored.known_label()
+        if self.ignore != IGNORE and self.table[IGNORE] == IGNORE and (label == IGNORE).any():
+            raise InputError(
+                f"case {name}: label holds {IGNORE}, which {self.root} does not call 'ignore'; name it in "
+                f"data.classes, labels = [{IGNORE}]"
+            )
+        volume = replace(stored, label=self.table[label])
         return rescale_to_percent(volume) if self.rescale else volume

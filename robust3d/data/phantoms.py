@@ -13,7 +13,7 @@ from robust3d.data.phantom import generate_phantom
 from robust3d.foundation.errors import InputError, nearest
 from robust3d.volume.volume import Storage, Volume
 
-Split = Literal["train", "validation", "test"]
+PhantomPart = Literal["train", "validation", "test"]
 
 SEED_STRIDE = 1_000_000
 """Case i of split number s is the phantom of seed ``s * SEED_STRIDE + i``; so splits never share a patient."""
@@ -37,15 +37,15 @@ class PhantomDataset:
         The pathological variant with label 2.
     """
 
-    split: Split
+    split: PhantomPart
     count: int
     shape: tuple[int, int, int] = (112, 96, 80)
     spacing: tuple[float, float, float] = (3.0, 3.0, 4.0)
     cyst: bool = False
 
     def __post_init__(self) -> None:
-        if self.split not in get_args(Split):
-            raise InputError(f"unknown split {self.split!r}; {nearest(self.split, get_args(Split))}")
+        if self.split not in get_args(PhantomPart):
+            raise InputError(f"unknown split {self.split!r}; {nearest(self.split, get_args(PhantomPart))}")
         if not 0 < self.count <= SEED_STRIDE:
             raise InputError(f"the number of phantom cases must be from 1 to {SEED_STRIDE}, not {self.count}")
 
@@ -63,7 +63,7 @@ class PhantomDataset:
         if name not in self.names:
             raise InputError(f"unknown phantom case {name!r}; {nearest(name, self.names)}")
         index = int(name.rsplit("_", 1)[1])
-        seed = get_args(Split).index(self.split) * SEED_STRIDE + index
+        seed = get_args(PhantomPart).index(self.split) * SEED_STRIDE + index
         phantom = generate_phantom(seed, shape=self.shape, spacing=self.spacing, cyst=self.cyst)
         return Volume(
             image=phantom.image.astype(np.float32),

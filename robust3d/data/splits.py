@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from robust3d.data.layouts.documents import read_object
 from robust3d.foundation.cards import Card, check_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.digest import digest_json
@@ -22,13 +23,13 @@ FILE = "split.json"
 
 
 class Split(Card):
-    """Names of the cases that train, validate and test; none is in two of them."""
+    """Names of the cases that train, validate and test; none is in two of them, and ``test`` may be empty."""
 
     name: str
     notes: str = ""
     train: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
-    test: tuple[str, ...] = Field(min_length=1)
+    test: tuple[str, ...]
 
     @model_validator(mode="after")
     def _each_case_once(self) -> Self:
@@ -52,15 +53,7 @@ def read_split(path: Path) -> Split:
     InputError
         If the file cannot be read, is not JSON, or is no split.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read split {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"split {path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"split {path} holds a {type(content).__name__}; it must hold an object with train and test")
-    return check_card(content, Split, where=f"split {path}")
+    return check_card(read_object(path), Split, where=f"split {path}")
 
 
 def write_split(split: Split, path: Path) -> None:
@@ -74,7 +67,7 @@ def find_split(name: str, collections: Collections) -> Split:
     Raises
     ------
     InputError
-        If there is none, or it is wrong.
+        If there is none, or it is wrong or tests no case.
     """
     known: dict[str, Path] = {}
     for root in collections.roots:
@@ -82,7 +75,10 @@ def find_split(name: str, collections: Collections) -> Split:
             known.setdefault(path.stem, path)
     if name not in known:
         raise InputError(f"unknown split {name!r}; {nearest(name, known)}")
-    return read_split(known[name])
+    split = read_split(known[name])
+    if not split.test:
+        raise InputError(f"split {known[name]} names no case under test; a benchmark needs one")
+    return split
 
 
 def fold_sizes(cases: int, folds: int) -> tuple[int, ...]:

@@ -67,7 +67,7 @@ class TrainingCases:
     training, validation : Dataset
         Loaded one at a time.
     split : Split or None
-        The names, where the cases come from a folder by split or fold.
+        The names, where the cases come from a folder.
     """
 
     training: Dataset
@@ -112,7 +112,7 @@ def training_cases(recipe: Recipe, folder: Path | None, fold: Fold | None, colle
     ------
     InputError
         If the recipe wants a folder and none is given, or the other way round; if a fold cannot be made; if a case is
-        missing.
+        missing, or none validates.
     """
     data, name = recipe.data, recipe.recipe.name
     if data.source == "phantom":
@@ -135,8 +135,12 @@ def training_cases(recipe: Recipe, folder: Path | None, fold: Fold | None, colle
         return _by_name(dataset, _leave_out(recipe, dataset.names, fold))
     if data.train_cases is None:
         raise InputError(f"recipe {name} is for cross-validation; say which fold is left out, such as --fold 1/4")
-    validation = dataset.part(data.train_cases, data.validation_cases)
-    return TrainingCases(dataset.part(0, data.train_cases), validation)
+    training, validation = dataset.part(0, data.train_cases), dataset.part(data.train_cases, data.validation_cases)
+    seen = len(training.names) + len(validation.names)
+    split = Split(
+        name=name, train=tuple(training.names), validation=tuple(validation.names), test=tuple(dataset.names[seen:])
+    )
+    return TrainingCases(training, validation, split)
 
 
 def _leave_out(recipe: Recipe, names: Sequence[str], fold: Fold) -> Split:
@@ -160,6 +164,8 @@ def _leave_out(recipe: Recipe, names: Sequence[str], fold: Fold) -> Split:
 
 
 def _by_name(dataset: FolderDataset, split: Split) -> TrainingCases:
+    if not split.validation:
+        raise InputError(f"split {split.name} names no case under validation, by which training chooses its weights")
     return TrainingCases(dataset.only(split.train), dataset.only(split.validation), split)
 
 

@@ -106,3 +106,7 @@ class Processes:
                     f"process {rank} has another {about} than process 0 ({other} and {states[0]}); all must see the "
                     "same --out and --data"
                 )
+
+
+ALONE = Processes()
+"""One process, which exchanges nothing."""

@@ -19,6 +19,7 @@ from robust3d.defenses.algorithms.vaft import Vaft
 from robust3d.foundation.cards import Card, Reference
 from robust3d.networks.card import NetworkCard
 from robust3d.networks.registry import TrainingLoss, count_auxiliary_heads
+from robust3d.segment.card import IntensitySettings
 from robust3d.segment.fusion import FusionKind
 from robust3d.segment.grid import parse_grid
 
@@ -61,18 +62,6 @@ class NetworkSettings(NetworkCard):
     """The network, by its name in the engine, with its auxiliary heads."""
 
     deep_supervision: bool | None = None
-
-
-class IntensitySettings(Card):
-    """Truncation window in the unit of the volumes, none by default (MR); z-score per case follows."""
-
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def window(self) -> tuple[float, float] | None:
-        """Lowest and highest value that the network sees."""
-        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 AnyAdversary = Pgd | Trades | Fast | Free | SegPgd | Adaptive | Vaft | Noise
@@ -171,8 +160,12 @@ class Recipe(Card):
     def _check_effects(self) -> None:
         """Refuse settings that were written but would change nothing."""
         self.data.check()
-        if (self.intensity.low is None) != (self.intensity.high is None):
-            raise ValueError("the section intensity needs both low and high, or neither for no truncation")
+        window = self.intensity.window
+        if self.data.rescale is not None and window is not None and not 0 <= window[0] < window[1] <= 100:
+            raise ValueError(
+                f"the section intensity truncates to [{window[0]:g}, {window[1]:g}] and data.rescale makes voxels "
+                "percent of each case's range; give low and high from 0 to 100, or leave the section empty"
+            )
         if self.data.classes is not None and self.network.classes != 1 + len(self.data.classes):
             raise ValueError(
                 f"network.classes = {self.network.classes} and data.classes holds {len(self.data.classes)}; a network "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robust3d.defenses.checkpoint import Progress
-from robust3d.defenses.processes import Processes
+from robust3d.defenses.processes import ALONE, Processes
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.stage import Report, StageTrainer
@@ -23,9 +23,8 @@ from robust3d.networks.registry import build_network
 from robust3d.networks.weights import load_weights, save_weights
 from robust3d.segment.intensity import Intensity
 from robust3d.segment.network import check_stride, digest_network
+from robust3d.volume.labels import IGNORE
 from robust3d.volume.volume import Volume
-
-_ALONE = Processes()
 
 FindWeights = Callable[[str, str], Path]
 """Gives the weight file of a zoo model and stage; how models are found is the business of a floor above."""
@@ -81,7 +80,7 @@ class Training:
         *,
         find_weights: FindWeights,
         device: torch.device,
-        processes: Processes = _ALONE,
+        processes: Processes = ALONE,
     ) -> None:
         self.recipe = recipe
         self.out = make_folder(out)
@@ -92,6 +91,11 @@ class Training:
         self.intensity = Intensity(*(recipe.intensity.window or ()))
         for case in (*training, *validation):
             highest = int(case.known_label().max())
+            if highest == IGNORE:
+                raise InputError(
+                    f"case {case.name} holds voxels that its annotators left open (label 'ignore'), which training "
+                    "does not support; give them a class, or leave the case out"
+                )
             if highest >= recipe.network.classes:
                 raise InputError(
                     f"case {case.name} holds class {highest}, the network of the card has classes 0 to "
@@ -107,7 +111,10 @@ class Training:
         stage = self.recipe.stages[name]
         training, validation = (WindowSampler(cases, stage, self.intensity) for cases in self.cases)
         network = self._network(name)
-        check_stride(network, (stage.window,))
+        deploy = self.recipe.deploy
+        deployed = deploy.coarse_window if name == "coarse" else deploy.fine_window
+        for window in (stage.window, deployed or stage.window):
+            check_stride(network, (window,))
         inputs = digest_json([digest_network(network), *(case.sha256 for cases in self.cases for case in cases)])
         if self.processes.count > 1:
             network = synchronise_batch_norm(network, self.device)

@@ -19,7 +19,7 @@ from robust3d.defenses.draws import Draws
 from robust3d.defenses.learner import Learner
 from robust3d.defenses.monitor import find_warnings
 from robust3d.defenses.optimisation import Average, build_optimizer, learning_rate
-from robust3d.defenses.processes import Processes
+from robust3d.defenses.processes import ALONE, Processes
 from robust3d.defenses.recipe import Recipe, StageSettings
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.validation import Validation, validate
@@ -27,8 +27,6 @@ from robust3d.foundation.digest import digest_json, mix_seed
 from robust3d.foundation.errors import InputError
 from robust3d.networks.folding import channels_last, inference_copy
 from robust3d.networks.registry import training_loss
-
-_ALONE = Processes()
 
 Report = Callable[[int, float, Validation | None], None]
 """Called after every step with the steps done, the loss, and the validation if there was one."""
@@ -82,7 +80,7 @@ class StageTrainer:
         checkpoint: Path,
         *,
         inputs: str = "",
-        processes: Processes = _ALONE,
+        processes: Processes = ALONE,
     ) -> None:
         self.recipe = recipe
         self.stage: StageSettings = recipe.stages[name]

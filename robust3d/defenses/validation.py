@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -12,15 +13,12 @@ from robust3d.defenses.adversary import Adversary
 from robust3d.defenses.ascent import ascend, perturb
 from robust3d.defenses.batch import Batch
 from robust3d.defenses.draws import Draws
-from robust3d.defenses.processes import Processes
+from robust3d.defenses.processes import ALONE, Processes
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.metrics.counts import Counts, count
 
 _KEY = 715_517
 """Draws of validation windows and starts; apart from the seeds of training."""
-
-
-_ALONE = Processes()
 
 
 @dataclass(frozen=True)
@@ -65,23 +63,20 @@ def validate(
     adversary: Adversary | None,
     valid: tuple[float, float] | None,
     device: torch.device,
-    processes: Processes = _ALONE,
+    processes: Processes = ALONE,
 ) -> Validation:
     """Validate a frozen eval-mode network on ``sampler.stage.validation_windows`` fixed windows.
 
     Every adversary is validated by PGD from a uniform start at its full epsilon, so that they compare; clean only where
-    that is 0. FGSM joins in for adversaries of single steps, which can overfit to them. Processes share the windows and
-    all return the same.
+    that is 0. FGSM joins in for adversaries of single steps, which can overfit to them. Processes share the windows as
+    in training, of every batch or of every part of one that is accumulated, and all return the same.
     """
     attacker = adversary if adversary is not None and adversary.epsilon > 0 else None
     single = attacker is not None and attacker.single_step
     clean, robust, fgsm = (Counts(0, 0, 0, 0) for _ in range(3))
-    size = sampler.stage.batch
-    for number in range(processes.rank, -(-sampler.stage.validation_windows // size), processes.count):
-        batch = sampler.draw(size, _KEY, number, augment=False).to(device)
+    for batch, draws in _batches(sampler, device, processes):
         clean += _pooled(network, batch, batch.image)
         if attacker is not None:
-            draws = Draws(torch.Generator().manual_seed(_KEY + number))
             image = perturb(
                 network,
                 batch,
@@ -103,6 +98,17 @@ def validate(
         predicted_voxels=clean.tp + clean.fp,
         labelled_voxels=clean.tp + clean.fn,
     )
+
+
+def _batches(sampler: WindowSampler, device: torch.device, processes: Processes) -> Iterator[tuple[Batch, Draws]]:
+    """Yield this process's windows, as many at a time as in training, each with the draws of its adversary."""
+    size, parts = sampler.stage.batch, sampler.stage.accumulate or 1
+    mine = processes.windows(size, parts)
+    for number in range(-(-sampler.stage.validation_windows // size)):
+        batch = sampler.draw(size, _KEY, number, augment=False, only=mine)
+        draws = Draws(torch.Generator().manual_seed(_KEY + number), processes.rank, processes.count)
+        for part in batch.split(parts):
+            yield part.to(device), draws
 
 
 @torch.no_grad()

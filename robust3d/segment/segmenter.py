@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robust3d.foundation.errors import InputError
 from robust3d.losses.registry import Loss, find_loss
 from robust3d.segment.batch import WindowBatch
 from robust3d.segment.checks import checked
@@ -35,7 +34,7 @@ from robust3d.segment.outputs import Outputs, describe
 from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
 from robust3d.segment.precision import Precision, fast_copy
 from robust3d.segment.prediction import Prediction
-from robust3d.segment.supply import home_of_volumes
+from robust3d.segment.supply import volume_tensor
 from robust3d.segment.windows import Weighting, WindowPlan, check_window
 from robust3d.volume.labels import IGNORE
 
@@ -283,11 +282,7 @@ class Segmenter:
         return result.to(image.device) if isinstance(image, Tensor) else result.cpu().numpy()
 
     def _tensor(self, image: NDArray[Any] | Tensor) -> Tensor:
-        tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
-        if tensor.ndim != 3:
-            raise InputError(f"a volume has three axes (D1, D2, D3); this one has shape {tuple(tensor.shape)}")
-        dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-        return tensor.detach().to(home_of_volumes(self.device, _shape(tensor), self.classes), dtype)
+        return volume_tensor(image, self.device, self.classes)
 
     def _plan(self, raw: Tensor) -> WindowPlan:
         return WindowPlan.of(_shape(raw), self.window, self.grid)

@@ -7,11 +7,14 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from robust3d.foundation.errors import InputError
 from robust3d.segment.grid import Corner, Shape
 from robust3d.segment.windows import WindowPlan
 
@@ -30,6 +33,22 @@ def home_of_volumes(device: torch.device, shape: Shape, classes: int) -> torch.d
         return device
     total = torch.cuda.get_device_properties(device).total_memory
     return device if buffer_bytes(shape, classes) <= total // 3 else torch.device("cpu")
+
+
+def volume_tensor(image: NDArray[Any] | Tensor, device: torch.device, classes: int) -> Tensor:
+    """Return a raw volume ``(D1, D2, D3)`` as a tensor where its computation lives; float32 unless it is float64.
+
+    Raises
+    ------
+    InputError
+        If it has not three axes.
+    """
+    tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
+    if tensor.ndim != 3:
+        raise InputError(f"a volume has three axes (D1, D2, D3); this one has shape {tuple(tensor.shape)}")
+    dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    shape = tensor.shape[0], tensor.shape[1], tensor.shape[2]
+    return tensor.detach().to(home_of_volumes(device, shape, classes), dtype)
 
 
 class Supply:

@@ -51,7 +51,23 @@ class Smoothing:
             raise InputError(f"the sigma of a smoothing is a positive number of voxels, not {self.sigma:g}")
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Return the filtered volume."""
+        """Return the filtered volume, within the window."""
+        # The weights add up to 1 but for rounding, which would take flat voxels at a bound beyond it, where the model's
+        # own truncation has no gradient.
+        return self._filtered(image).clamp(self.low, self.high)
+
+    def backward(self, image: Tensor, gradient: Tensor) -> Tensor:
+        """Return the exact gradient of the filter; 0 where truncation is active."""
+        with torch.enable_grad():
+            leaf = image.detach().requires_grad_(True)
+            (result,) = torch.autograd.grad(self._filtered(leaf), leaf, gradient)
+        return result
+
+    def settings(self) -> dict[str, Any]:
+        """Return kind and parameters."""
+        return {"kind": "smoothing"} | asdict(self)
+
+    def _filtered(self, image: Tensor) -> Tensor:
         reach = math.floor(_REACH * self.sigma + 0.5)
         places = torch.arange(-reach, reach + 1, dtype=torch.float64)
         kernel = torch.exp(-places.square() / (2 * self.sigma**2))
@@ -65,17 +81,6 @@ class Smoothing:
             shape[2 + axis] = -1
             smooth = conv3d(pad(smooth, margins, mode="replicate"), kernel.view(shape))
         return smooth[0, 0]
-
-    def backward(self, image: Tensor, gradient: Tensor) -> Tensor:
-        """Return the exact gradient; 0 where truncation is active."""
-        with torch.enable_grad():
-            leaf = image.detach().requires_grad_(True)
-            (result,) = torch.autograd.grad(self(leaf), leaf, gradient)
-        return result
-
-    def settings(self) -> dict[str, Any]:
-        """Return kind and parameters."""
-        return {"kind": "smoothing"} | asdict(self)
 
 
 @dataclass(frozen=True)

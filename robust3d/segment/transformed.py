@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from robust3d.losses.registry import Loss
 from robust3d.segment.pipeline import Mode, Pipeline, Statistics, Target, VolumeT, Windows
 from robust3d.segment.prediction import Prediction
+from robust3d.segment.supply import volume_tensor
 from robust3d.segment.transform import InputTransform
 
 
@@ -84,6 +84,4 @@ class Transformed:
         return value, gradient.to(image.device) if isinstance(image, Tensor) else gradient.cpu().numpy()
 
     def _tensor(self, image: NDArray[Any] | Tensor) -> Tensor:
-        tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
-        dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-        return tensor.detach().to(self.device, dtype)
+        return volume_tensor(image, self.device, self.classes)

@@ -59,7 +59,8 @@ def read_series(folder: Path, *, name: str) -> Volume:
     Raises
     ------
     InputError
-        As :func:`series_files`; if a file is damaged, slices differ in size, or one is missing between others.
+        As :func:`series_files`; if a file is damaged, in colour or tells no position; if slices differ in size, or one
+        is missing between others or there twice.
     """
     sitk, files = _simpleitk(), series_files(folder)
     reader = sitk.ImageSeriesReader()
@@ -69,7 +70,12 @@ def read_series(folder: Path, *, name: str) -> Volume:
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(f"the DICOM series in {folder} cannot be read: {error}") from error
-    _check_gaps(folder, reader, len(files))
+    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() != 3:
+        raise InputError(
+            f"the DICOM series in {folder} has {image.GetNumberOfComponentsPerPixel()} values a voxel and "
+            f"{image.GetDimension()} axes; a volume has one value (no colour) and three axes"
+        )
+    _check_gaps(folder, reader, files)
     direction = np.array(image.GetDirection()).reshape(3, 3)
     affine = np.eye(4)
     affine[:3, :3] = direction * np.array(image.GetSpacing())
@@ -87,15 +93,24 @@ def read_series(folder: Path, *, name: str) -> Volume:
     )
 
 
-def _check_gaps(folder: Path, reader: Any, count: int) -> None:
+def _check_gaps(folder: Path, reader: Any, files: list[str]) -> None:
     """Refuse slices at unequal distances, which SimpleITK would place as if none were missing."""
-    texts = [reader.GetMetaData(number, _POSITION) for number in range(count)]
-    places = np.array([[float(part) for part in text.split("\\")] for text in texts])
+    places = np.array([_position(reader, number, file) for number, file in enumerate(files)])
     gaps = np.linalg.norm(np.diff(places, axis=0), axis=1)
-    if len(gaps) and gaps.max() - gaps.min() > 0.1 * gaps.min():
+    if len(gaps) and (gaps.min() <= 0 or gaps.max() - gaps.min() > 0.1 * gaps.min()):
         raise InputError(
             f"slices of {folder} are {gaps.min():.3g} to {gaps.max():.3g} mm apart; one is missing or there twice"
         )
+
+
+def _position(reader: Any, number: int, file: str) -> list[float]:
+    try:
+        place = [float(part) for part in reader.GetMetaData(number, _POSITION).split("\\")]
+    except (RuntimeError, ValueError):
+        place = []
+    if len(place) != 3 or not np.isfinite(place).all():
+        raise InputError(f"file {file} tells no position of its slice (tag 0020,0032); export the series anew")
+    return place
 
 
 def _simpleitk() -> Any:

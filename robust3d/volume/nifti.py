@@ -88,7 +88,7 @@ def read_volume(
         label=truth,
         affine=affine,
         spacing=spacing,
-        name=name or image_path.name.removesuffix(".gz").removesuffix(".nii"),
+        name=name or case_name(image_path),
         storage=_storage(file),
     )
 
@@ -117,6 +117,11 @@ def read_voxels_of_label(path: str | Path, classes: Iterable[int] | None = None)
         If the file is missing or damaged, or holds fractions or values other than ``classes``.
     """
     return _read_label(_open(Path(path)), Path(path), classes)
+
+
+def case_name(path: Path) -> str:
+    """Return the name of a file without the suffix of NIfTI."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def read_grid(path: str | Path) -> Grid:

@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from robust3d.foundation.cards import Card, Reference
 from robust3d.foundation.paths import inside
 from robust3d.networks.card import NetworkCard
+from robust3d.segment.card import IntensitySettings
 from robust3d.segment.fusion import FusionKind
 from robust3d.segment.grid import parse_grid
 from robust3d.segment.windows import Weighting
@@ -26,11 +27,9 @@ class ModelAbout(Card):
     licence: str
 
 
-class IntensityCard(Card):
-    """Truncation window in the unit of the volumes, none by default (MR); z-score per case follows."""
+class IntensityCard(IntensitySettings):
+    """The truncation window and the scheme that follows it."""
 
-    low: float | None = None
-    high: float | None = None
     scheme: Literal["zscore"] = "zscore"
 
 
@@ -38,7 +37,7 @@ class StageCard(Card):
     """Weights of a stage and how it slides over a volume."""
 
     weights: str = Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors$")
-    """File in the model's folder, or ``MODEL/FILE`` in that of another model beside it."""
+    """File in the model's folder, or ``MODEL/FILE`` in that of another model in the same zoo folder."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     window: int = Field(gt=0)
     grid: str
@@ -150,6 +149,8 @@ class ModelCard(Card):
         self.network.check()
         if (self.fine is None) != (self.cascade is None):
             raise ValueError("the sections fine and cascade belong together; give both or neither")
+        if self.transform is not None and self.intensity.window is None:
+            raise ValueError("the section transform needs intensity.low and intensity.high")
         if self.fine is not None and self.fine.min_component:
             raise ValueError(
                 f"fine.min_component = {self.fine.min_component:g} has no effect; leave it out and write "

@@ -61,7 +61,10 @@ def export_model(
     for stage in stages:
         with replacing(folder / stage.weights.name) as temporary:
             shutil.copyfile(stage.weights, temporary)
-    if split is not None:
+    if split is None:
+        # Of an earlier model in this folder.
+        (folder / FILE).unlink(missing_ok=True)
+    else:
         write_split(split, folder / FILE)
     card = model_card(recipe, stages, name=name, command=command, split=split)
     # The fine stage has no component filter of its own.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robust3d.data.splits import Split, read_split
+from robust3d.defenses.recipe import Recipe
 from robust3d.foundation.cards import read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
@@ -91,6 +92,29 @@ class Members:
             return [Member(model, _read(self.collections.find("zoo", entry)))]
         suffix = f"/{stage}" if stage else ""
         return [Member(f"{name}{suffix}", _read(entries[name])) for name in folds]
+
+
+def check_starts(recipe: Recipe, split: Split | None, collections: Collections) -> None:
+    """Refuse to train from a model of the zoo that saw a case which the run leaves out for testing.
+
+    Raises
+    ------
+    InputError
+        If a stage starts from such a model, or the split of that model is not that of its card.
+    """
+    for name, stage in recipe.stages.items():
+        source, _, _ = stage.start.rpartition("/")
+        if split is None or not source:
+            continue
+        before = _read(collections.find("zoo", source))
+        seen = set() if before is None else {*before.train, *before.validation}
+        common = [case for case in split.test if case in seen]
+        if common:
+            raise InputError(
+                f"stage {name} starts from {stage.start}, and {len(common)} of the {len(split.test)} cases left out for"
+                f" testing, {common[0]} the first, trained or validated model {source} (its split.json says so); start "
+                "from a model that did not see them"
+            )
 
 
 def _read(path: Path) -> Split | None:

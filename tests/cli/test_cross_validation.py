@@ -4,6 +4,7 @@
 import json
 import re
 import shutil
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -16,15 +17,16 @@ from robust3d.cli.data import check
 from robust3d.cli.run import run
 from robust3d.cli.train import train
 from robust3d.data.phantoms import PhantomDataset
-from robust3d.data.splits import read_split
+from robust3d.data.splits import Split, read_split, write_split
 from robust3d.data.writing import write_folder
-from robust3d.defenses.cases import Fold
+from robust3d.defenses.cases import Fold, training_cases
+from robust3d.defenses.recipe import Recipe
 from robust3d.foundation.cards import read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.zoo.card import ModelCard
 from robust3d.zoo.load import load_model
-from robust3d.zoo.members import Members
+from robust3d.zoo.members import Members, check_starts
 from tests.data.cards import write_cards
 
 
@@ -52,7 +54,8 @@ def test_a_case_is_evaluated_by_the_fold_that_left_it_out(trained, tmp_path) -> 
         assert card.split is not None
         assert card.split.sha256 == split.sha256
         assert card.coarse.fusion == "vote"
-        assert f"--fold {fold}/2" in card.training.command
+        command = f"robust3d train tiny-cv --out out --data DATA --fold {fold}/2 --collection own"
+        assert card.training.command == command
         weights |= dict.fromkeys(split.test, (card.coarse.sha256, split.sha256))
     assert len(weights) == 5
     for record in records:
@@ -87,6 +90,54 @@ def test_a_model_does_not_test_what_it_saw(trained) -> None:
         members("resdsn-tiny-cv", "stranger")
     assert members("resdsn-tiny-cv/coarse", split.test[0]).name == "resdsn-tiny-cv/fold-1/coarse"
     assert load_model("resdsn-tiny-cv/fold-1/coarse", device="cpu", collections=collections).classes == 2
+
+
+@pytest.fixture
+def by_number(trained) -> Recipe:
+    recipe = read_card(trained / "own" / "defenses" / "tiny-cv.toml", Recipe)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"train_cases": 2})})
+
+
+def test_cases_by_number_are_written_down(trained, by_number) -> None:
+    cases = training_cases(by_number, trained / "data", None, Collections.open(()))
+    assert cases.split is not None
+    assert cases.split.train == ("train_0000", "train_0001")
+    assert cases.split.validation == ("train_0002",)
+    assert cases.split.test == ("train_0003", "train_0004")
+
+
+def test_weights_that_saw_a_test_case_are_no_start(trained, by_number) -> None:
+    collections = Collections.open((trained / "out",))
+    stage = by_number.coarse.model_copy(update={"start": "resdsn-tiny-cv/fold-1/coarse"})
+    recipe = by_number.model_copy(update={"coarse": stage})
+    seen = read_split(trained / "out" / "zoo" / "resdsn-tiny-cv" / "fold-1" / "split.json")
+    for test, refused in ((seen.train[:1], True), (seen.validation, True), (seen.test, False)):
+        split = Split(name="s", train=("other",), test=(*test, "stranger"))
+        refusal = pytest.raises(InputError, match=f"{test[0]} the first, trained or validated")
+        with refusal if refused else nullcontext():
+            check_starts(recipe, split, collections)
+        check_starts(by_number, split, collections)
+        check_starts(recipe, None, collections)
+
+
+def test_a_split_without_validation_cases_does_not_train(trained, by_number, tmp_path) -> None:
+    path = tmp_path / "benchmarks" / "splits" / "s.json"
+    path.parent.mkdir(parents=True)
+    write_split(Split(name="s", train=("train_0000",), test=("train_0001",)), path)
+    data = by_number.data.model_copy(update={"split": "s"})
+    with pytest.raises(InputError, match="split s names no case under validation"):
+        training_cases(
+            by_number.model_copy(update={"data": data}), trained / "data", None, Collections.open([tmp_path])
+        )
+
+
+def test_data_check_lists_files_elsewhere(trained, tmp_path, capsys) -> None:
+    image, label = (
+        trained / "data" / f / f"train_0000{s}.nii.gz" for f, s in (("imagesTr", "_0000"), ("labelsTr", ""))
+    )
+    (tmp_path / "cases.csv").write_text(f"image,label\n{image},{label}\n")
+    check(tmp_path)
+    assert str(image) in capsys.readouterr().out
 
 
 def test_a_changed_split_is_refused(trained, tmp_path) -> None:

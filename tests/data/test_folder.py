@@ -78,7 +78,7 @@ def change(folder: Path, **entries: object) -> None:
             "from 0 to 255; regions",
         ),
         (lambda folder: (folder / "labelsTr" / "train_0001.nii.gz").unlink(), "case train_0001 has no label"),
-        (lambda folder: change(folder, file_ending=".nrrd"), "holds no image"),
+        (lambda folder: change(folder, file_ending=".nrrd"), "file_ending .*supported"),
     ],
 )
 def test_a_wrong_folder_is_refused(folder, damage, message) -> None:

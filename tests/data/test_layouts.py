@@ -120,6 +120,35 @@ def test_the_ignore_label_of_nnunet(tmp_path) -> None:
     assert np.array_equal(label, np.choose(arrays("case_a")[1], [0, 1, 255]))
 
 
+def test_255_counts_nowhere_only_where_the_folder_says_so(tmp_path) -> None:
+    image, label = arrays("case_a")
+    mask = np.where(label > 0, 255, 0).astype(np.uint8)
+    save(image, tmp_path / "images" / "case_a.nii.gz")
+    save(mask, tmp_path / "labels" / "case_a.nii.gz")
+    with pytest.raises(InputError, match=r"case case_a: label holds 255, .* 'ignore'; .* labels = \[255\]"):
+        FolderDataset.open(tmp_path).load("case_a")
+    organ = ClassCard(name="organ", labels=(255,))
+    assert np.array_equal(FolderDataset.open(tmp_path, classes=[organ]).load("case_a").known_label(), label > 0)
+    # A name alone does not make it the code of ignored voxels.
+    card = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 255}}
+    save(image, tmp_path / "imagesTr" / "case_a_0000.nii.gz")
+    save(mask, tmp_path / "labelsTr" / "case_a.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match="case case_a: label holds 255"):
+        FolderDataset.open(tmp_path).load("case_a")
+    (tmp_path / "dataset.json").write_text(json.dumps(card | {"labels": {"background": 0, "ignore": 255}}))
+    assert np.array_equal(FolderDataset.open(tmp_path).load("case_a").known_label(), mask)
+
+
+def test_background_and_ignored_values_make_no_class(tmp_path) -> None:
+    WRITERS["nnunet"](tmp_path)
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"labels": {"background": 0, "organ": 1, "ignore": 2}}))
+    for label, message in (("background", "is 0"), (0, "is 0"), ("ignore", "calls 'ignore'"), (2, "calls 'ignore'")):
+        with pytest.raises(InputError, match=message):
+            FolderDataset.open(tmp_path, classes=[ClassCard(name="x", labels=(label,))])
+
+
 def test_percent_of_range_does_not_depend_on_the_scanners_scale() -> None:
     image = np.random.default_rng(0).gamma(2, 50, (20, 20, 20)).astype(np.float32)
 

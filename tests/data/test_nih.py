@@ -81,6 +81,62 @@ def test_what_is_wrong_is_told_at_once(case) -> None:
         FolderDataset.open(root)
 
 
+def test_a_folder_without_labels_is_another_layouts(case) -> None:
+    root, _, _ = case
+    (root / "cases.csv").write_text("image,label\n")
+    assert find_layout(root).name == "nih"
+    shutil.rmtree(root / "TCIA_pancreas_labels-02-05-2017")
+    assert find_layout(root).name == "csv"
+
+
+def test_two_labels_of_a_patient_are_a_problem(case) -> None:
+    root, _, label = case
+    nib.save(nib.Nifti1Image(label, np.eye(4)), root / "label0007.nii.gz")
+    with pytest.raises(InputError, match=r"PANCREAS_0007 has 2 labels, .*; keep one"):
+        FolderDataset.open(root)
+
+
+def test_an_image_whose_axes_are_in_another_order_has_its_label(case) -> None:
+    root, image, label = case
+    shutil.rmtree(root / "Pancreas-CT")
+    # Slices, columns, rows; the affine says so.
+    affine = np.eye(4)[:, [2, 0, 1, 3]] @ np.diag([1.5, 0.8, 0.7, 1.0])
+    affine[:2] *= -1
+    nib.save(nib.Nifti1Image(image.transpose(2, 0, 1).copy(), affine), root / "PANCREAS_0007.nii.gz")
+    volume = FolderDataset.open(root).only(["PANCREAS_0007"]).load("PANCREAS_0007")
+    assert np.array_equal(volume.known_label(), label.transpose(2, 0, 1))
+
+
+def _no_position(slice_) -> None:
+    del slice_.ImagePositionPatient
+
+
+def _same_position(slice_) -> None:
+    slice_.ImagePositionPatient = list(ORIGIN)
+
+
+def _in_colour(slice_) -> None:
+    slice_.SamplesPerPixel, slice_.PhotometricInterpretation, slice_.PlanarConfiguration = 3, "RGB", 0
+    slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 8, 8, 7, 0
+    slice_.PixelData = bytes(3 * slice_.Rows * slice_.Columns)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(_no_position, "tells no position"), (_same_position, "there twice"), (_in_colour, "3 values a voxel")],
+)
+def test_a_series_that_is_no_volume_is_refused(case, change, message) -> None:
+    from pydicom import dcmread
+
+    root, _, _ = case
+    for path in root.rglob("*.dcm"):
+        slice_ = dcmread(path)
+        change(slice_)
+        slice_.save_as(path)
+    with pytest.raises(InputError, match=message):
+        FolderDataset.open(root).load("PANCREAS_0007")
+
+
 @pytest.mark.slow
 def test_a_phantom_of_full_slices_trains_and_runs(tmp_path) -> None:
     from robust3d.cli.run import run

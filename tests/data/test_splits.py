@@ -78,6 +78,15 @@ def test_a_split_is_read_back_and_a_wrong_one_refused(tmp_path) -> None:
             read_split(tmp_path / "s.json")
 
 
+def test_a_split_that_cards_name_tests_a_case(tmp_path) -> None:
+    path = tmp_path / "benchmarks" / "splits" / "s.json"
+    path.parent.mkdir(parents=True)
+    write_split(Split(name="s", train=("a",), validation=("b",), test=()), path)
+    assert read_split(path).test == ()
+    with pytest.raises(InputError, match="names no case under test"):
+        find_split("s", Collections.open([tmp_path]))
+
+
 def test_bundled_splits_are_right() -> None:
     collections = Collections.open()
     for path in (Path(__file__).parents[2] / "benchmarks" / "splits").glob("*.json"):

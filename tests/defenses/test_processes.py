@@ -4,8 +4,11 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,6 +17,7 @@ from robust3d.defenses.draws import Draws
 from robust3d.defenses.launch import joined, local_device
 from robust3d.defenses.processes import Processes
 from robust3d.defenses.sampling import WindowSampler
+from robust3d.defenses.validation import validate
 from robust3d.foundation.errors import InputError
 from robust3d.networks.folding import inference_copy
 from robust3d.networks.resdsn import ResDSN
@@ -28,11 +32,15 @@ SCENARIOS: dict[str, dict[str, object]] = {
     "pgd": {"adversary": adversary_section("pgd", warmup=0)},
     "free": {"adversary": adversary_section("free", replays=2)},
     "noise": {"adversary": adversary_section("noise")},
+    "trades": {"adversary": adversary_section("trades", warmup=0)},
+    "adaptive": {"adversary": adversary_section("adaptive", warmup=0)},
+    "vaft": {"adversary": adversary_section("vaft", warmup=0)},
 }
 pytestmark = pytest.mark.timeout(1200)
 
 TOLERANCE = {"natural": 1e-5, "accumulated": 1e-5, "noise": 1e-5}
-"""Of the change of the weights; a sign attack turns a gradient within rounding of 0 either way."""
+"""Of the change of the weights, without running statistics; a sign attack turns a gradient within rounding of 0
+either way."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +80,13 @@ def runs(tmp_path_factory):
 
 def weights(folder: Path, prefix: str = "network.") -> torch.Tensor:
     stored = load_file(folder / "coarse.checkpoint.safetensors")
-    return torch.cat([stored[name].double().flatten() for name in sorted(stored) if name.startswith(prefix)])
+    # Running statistics follow from the windows, and are far larger than what the optimizer changes.
+    learned = [
+        name
+        for name in sorted(stored)
+        if name.startswith(prefix) and not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    ]
+    return torch.cat([stored[name].double().flatten() for name in learned])
 
 
 def relative_change(root: Path, one: str, other: str) -> float:
@@ -84,7 +98,7 @@ def relative_change(root: Path, one: str, other: str) -> float:
 def test_two_processes_train_the_weights_of_one(runs, name) -> None:
     root, said = runs
     assert [one[list(SCENARIOS).index(name)] for one in said] == ["", ""]
-    assert relative_change(root, f"one-{name}", f"two-{name}") < TOLERANCE.get(name, 0.05)
+    assert relative_change(root, f"one-{name}", f"two-{name}") < TOLERANCE.get(name, 0.1)
 
 
 def test_a_run_stopped_by_one_process_resumes_in_as_many_bit_by_bit(runs) -> None:
@@ -122,6 +136,40 @@ def test_shares_of_a_batch_are_its_windows(cases, make_recipe) -> None:
         for part in range(parts):
             together = shares[0][part * length :][:length] + shares[1][part * length :][:length]
             assert sorted(together) == list(range(part * 12 // parts, (part + 1) * 12 // parts))
+
+
+class Share(Processes):
+    """A process that is asked for its own sums."""
+
+    sums: ClassVar[list[list[float]]] = []
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        self.sums.append(list(values))
+        return list(values)
+
+
+@pytest.mark.parametrize("accumulate", [None, 2])
+def test_validation_is_shared_as_training_is(cases, make_recipe, accumulate) -> None:
+    recipe = make_recipe(adversary=adversary_section("fast"), batch=4, accumulate=accumulate, validation_windows=6)
+    sampler = WindowSampler(cases, recipe.coarse, hu_window(-100, 240))
+    torch.manual_seed(0)
+    network = inference_copy(ResDSN(width=2))
+    sizes = []
+    network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+
+    def sums(rank: int, count: int) -> np.ndarray:
+        Share.sums.clear()
+        sizes.clear()
+        validate(network, sampler, recipe.adversary, (-100, 240), torch.device("cpu"), Share(rank, count))
+        assert set(sizes) == {4 // (accumulate or 1) // count}
+        return np.array(Share.sums)
+
+    whole, parts = sums(0, 1), sums(0, 2) + sums(1, 2)
+    # Two batches of four windows of 16 voxels, clean, PGD and FGSM.
+    assert whole.sum(axis=1).tolist() == parts.sum(axis=1).tolist() == [8 * 16**3] * 3
+    assert np.array_equal(whole[0], parts[0])
+    # The sign of a gradient within rounding of 0 may turn.
+    assert np.allclose(whole, parts, atol=20)
 
 
 def test_draws_of_processes_are_those_of_one() -> None:

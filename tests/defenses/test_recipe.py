@@ -47,6 +47,7 @@ def read(changes: dict[str, dict[str, object]]) -> Recipe:
         {"coarse": {"optimizer": "sgd", "momentum": 0.8, "schedule": "poly", "power": 1}},
         {"network": {"name": "fresdsn", "deep_supervision": False}},
         {"network": {"name": "voxresnet"}, "coarse": {"auxiliary_weights": [1, 1, 1, 1]}},
+        {"data": {"rescale": "percentiles"}, "intensity": {"low": 0, "high": 100}},
     ],
 )
 def test_settings_with_an_effect_are_taken(changes) -> None:
@@ -119,6 +120,11 @@ def test_settings_with_an_effect_are_taken(changes) -> None:
         ({"coarse": {"schedule": "cosine", "power": 0.9}}, "coarse.power has no effect with 'cosine'; leave it out"),
         ({"coarse": {"batch": 3, "accumulate": 2}}, "coarse.batch = 3 windows cannot be split into 2 equal parts"),
         ({"coarse": {"average": 1}}, "key 'coarse.average': input should be less than 1, found 1"),
+        (
+            {"data": {"rescale": "percentiles"}},
+            "the section intensity truncates to [-100, 240] and data.rescale makes voxels percent",
+        ),
+        ({"intensity": {"low": 0, "high": None}}, "key 'intensity': needs both low and high"),
         ({"network": {"name": "resdns"}}, "unknown network 'resdns'; did you mean 'resdsn'?"),
     ],
 )
@@ -141,6 +147,15 @@ def test_bundled_cards_are_right_and_documented(path) -> None:
     assert row.split("|")[3].strip() == f"{passes:g}"
     if recipe.reference.paper != "none":
         assert recipe.reference.paper in row
+
+
+AS_MADRY = ("adaptive", "fast", "free", "madry-half", "noise", "segpgd", "trades", "vaft")
+
+
+@pytest.mark.parametrize("name", AS_MADRY)
+def test_cards_that_compare_with_madry_deploy_like_it(name) -> None:
+    folder = Path(__file__).parents[2] / "defenses"
+    assert read_card(folder / f"{name}.toml", Recipe).deploy == read_card(folder / "madry.toml", Recipe).deploy
 
 
 def digest(network: dict[str, object], **stage: object) -> str:

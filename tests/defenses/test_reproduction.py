@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from robust3d.defenses.cases import training_cases
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.reproduction import machine, reproduce
-from robust3d.defenses.run import Training, recipe_datasets
+from robust3d.defenses.run import Training
 from robust3d.defenses.stage import stage_digest
 from robust3d.foundation.cards import read_card
+from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.zoo.card import ModelCard
 from tests.defenses.test_training import no_zoo, quiet, start
@@ -68,7 +70,7 @@ def test_a_bundled_model_is_trained_again(tmp_path, path) -> None:
     """Bit by bit on the type of machine that the record names, else by its losses to 0.001."""
     written = json.loads(path.read_text())
     recipe = read_card(ROOT / "defenses" / f"{written['recipe']}.toml", Recipe)
-    cases = [[dataset.load(case) for case in dataset.names] for dataset in recipe_datasets(recipe)]
+    cases = training_cases(recipe, None, None, Collections.open()).load()
     threads = torch.get_num_threads()
     torch.set_num_threads(written["machine"]["threads"])
     try:

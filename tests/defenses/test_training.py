@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -208,6 +209,19 @@ def test_cases_with_more_classes_than_the_network_are_refused(tmp_path, cases, m
     three = replace(cases[0], label=cases[0].label * 2)
     with pytest.raises(InputError, match="case ball_0 holds class 2"):
         start(make_recipe(), tmp_path, [three, *cases[1:]])
+
+
+def test_ignored_voxels_are_refused(tmp_path, cases, make_recipe) -> None:
+    open_ = replace(cases[0], label=np.where(cases[0].label, 255, 0).astype(np.uint8))
+    with pytest.raises(InputError, match=r"case ball_0 holds voxels .*'ignore'.*training does not support"):
+        start(make_recipe(), tmp_path, [open_, *cases[1:]])
+
+
+def test_windows_of_deployment_that_do_not_fit_are_refused_before_training(tmp_path, cases, make_recipe) -> None:
+    recipe = make_recipe(network={"name": "vnet", "width": 2})
+    wide = recipe.model_copy(update={"deploy": recipe.deploy.model_copy(update={"coarse_window": 40})})
+    with pytest.raises(InputError, match=r"window \(40,\) does not fit the network"):
+        start(wide, tmp_path, cases).trainer("coarse")
 
 
 class Fixed(torch.nn.Module):

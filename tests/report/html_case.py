@@ -40,6 +40,6 @@ class MadeReplay:
                 if cell.attack != "clean":
                     moved = image + random.uniform(-10.2, 10.2, SHAPE).astype(np.float32)
                     mask = np.roll(label, 3, axis=0)
-                cells[cell.model, cell.attack] = Replayed(moved, mask, 100 * cell.dsc, 100 * cell.dsc)
+                cells[cell.model, cell.attack] = Replayed(moved, mask, cell.classes, 100 * cell.dsc, 100 * cell.dsc)
                 report(cell.key)
         return ReplayedCase(volume, image, cells)

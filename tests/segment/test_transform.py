@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 import robust3d as r3
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
+from robust3d.segment.intensity import hu_window
 from robust3d.segment.transform import BitDepth, Smoothing
 from robust3d.segment.transformed import Transformed
 from robust3d.volume.volume import Volume
@@ -36,6 +37,36 @@ def test_the_gradient_of_smoothing_is_its_transpose(image) -> None:
     assert float((inside * found).sum()) == pytest.approx(float((smoothing(inside) * cotangent).sum()), rel=1e-10)
     outside = smoothing.backward(image, cotangent)
     assert torch.equal(outside == 0, (image < LOW) | (image > HIGH))
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.5, 2.0])
+@pytest.mark.parametrize("bound", [LOW, HIGH])
+def test_flat_voxels_at_a_bound_keep_their_gradient(sigma, bound) -> None:
+    flat, smoothing = torch.full((9, 8, 11), bound), Smoothing(sigma, LOW, HIGH)
+    shown = smoothing(flat)
+    torch.testing.assert_close(shown, flat)
+    passed = hu_window(LOW, HIGH).frozen_at(torch.tensor([[LOW, HIGH]])).backward(shown, torch.ones_like(flat))
+    assert (smoothing.backward(flat, passed) != 0).all()
+
+
+def test_a_slice_is_no_volume(wrapped) -> None:
+    hidden, _ = wrapped('kind = "smoothing"\nsigma = 1.0')
+    with pytest.raises(InputError, match="a volume has three axes"):
+        hidden.predict(np.zeros((20, 19), np.float32))
+
+
+def test_a_transform_needs_a_window(wrapped, tmp_path) -> None:
+    wrapped('kind = "smoothing"\nsigma = 1.0')
+    card = tmp_path / "zoo" / "hidden" / "card.toml"
+    text = card.read_text()
+    for old, message in (
+        ("high = 240.0", "needs both low and high"),
+        ("low = -100.0\nhigh = 240.0", "transform needs"),
+    ):
+        assert old in text
+        card.write_text(text.replace(old, ""))
+        with pytest.raises(InputError, match=message):
+            r3.load_model("hidden", device="cpu", collections=Collections.open([tmp_path]))
 
 
 def test_bit_depth_by_hand() -> None:

@@ -28,12 +28,15 @@ class Figure:
         Contenders; the ratio is the time of ``slow`` over that of ``quick``.
     low_precision : bool
         Whether it rests on bfloat16 instructions, and so cannot be compared on a CPU without them.
+    higher_is_better : bool
+        Whether ``slow`` is another's way to compute something; else the ratio is a cost of ours.
     """
 
     name: str
     slow: str
     quick: str
     low_precision: bool = False
+    higher_is_better: bool = True
 
 
 def run_contest(
@@ -74,7 +77,10 @@ def run_contest(
     for figure in figures:
         if figure.slow in seconds and figure.quick in seconds:
             rows = [slow / quick for slow, quick in zip(seconds[figure.slow], seconds[figure.quick], strict=True)]
-            ratios[figure.name] = summary(rows) | {"low_precision": figure.low_precision}
+            ratios[figure.name] = summary(rows) | {
+                "low_precision": figure.low_precision,
+                "higher_is_better": figure.higher_is_better,
+            }
     return {
         "seconds": {name: round(statistics.median(times), 5) for name, times in seconds.items()},
         "ratios": ratios,

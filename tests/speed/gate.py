@@ -8,11 +8,12 @@ from typing import Any
 from .machine import same_kind
 
 SLACK = 0.5
-"""A ratio fails below this fraction of the committed one, further than the noise of a busy machine takes it."""
+"""A ratio fails below this fraction of the committed one, further than the noise of a busy machine takes it; a cost
+fails above as many times the committed one as this fits into 1."""
 
 
 def failures(measured: dict[str, Any], committed: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Return a sentence for every ratio that fell too far, and the names of those that cannot be compared.
+    """Return a sentence for every ratio that became too much worse, and the names of those that cannot be compared.
 
     Ratios that rest on bfloat16 are compared only between machines of the same kind.
     """
@@ -26,6 +27,12 @@ def failures(measured: dict[str, Any], committed: dict[str, Any]) -> tuple[list[
             known = before["ratios"].get(name)
             if known is None or (ratio["low_precision"] and not same_kind(results, before)):
                 skipped.append(f"{section}: {name}")
-            elif ratio["median"] < SLACK * known["median"]:
+            elif _is_worse(ratio, known["median"]):
                 fallen.append(f"{section}: {name} is {ratio['median']:.2f}, committed {known['median']:.2f}")
     return fallen, skipped
+
+
+def _is_worse(ratio: dict[str, Any], known: float) -> bool:
+    if ratio["higher_is_better"]:
+        return bool(ratio["median"] < SLACK * known)
+    return bool(SLACK * ratio["median"] > known)

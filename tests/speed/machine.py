@@ -9,24 +9,21 @@ from pathlib import Path
 
 import torch
 
+from robust3d.defenses.reproduction import machine
 from robust3d.segment.precision import fast_dtype
 
 
 def describe_machine() -> dict[str, object]:
     """Return processor, instructions, threads and versions, JSON-ready."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        named = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = named[0] if named else model
+    found = machine(torch.device("cpu"))
     return {
-        "processor": model,
+        "processor": found["processor"],
         "architecture": platform.machine(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
+        "capability": found["instructions"],
         "bf16_matrix_instructions": fast_dtype(torch.device("cpu")) == torch.bfloat16,
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "threads": found["threads"],
+        "torch": found["torch"],
         "python": platform.python_version(),
     }
 

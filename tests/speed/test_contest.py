@@ -30,7 +30,7 @@ def test_ratio_is_the_median_over_the_rounds_that_count(clock) -> None:
     result = run_contest({"slow": slow, "quick": quick}, figures, rounds=3, clock="moved")
     assert result["seconds"] == {"slow": 3.0, "quick": 2.0}
     assert result["ratios"] == {
-        "slow / quick": {"median": 1.5, "least": 1.0, "largest": 4.0, "low_precision": False},
+        "slow / quick": {"median": 1.5, "least": 1.0, "largest": 4.0, "low_precision": False, "higher_is_better": True},
     }
 
 
@@ -45,8 +45,8 @@ KIND = {"architecture": "x86_64", "capability": "AVX512", "bf16_matrix_instructi
 
 def section(exact: float, fast: float, **kind) -> dict:
     ratios = {
-        "exact": {"median": exact, "low_precision": False},
-        "fast": {"median": fast, "low_precision": True},
+        "exact": {"median": exact, "low_precision": False, "higher_is_better": True},
+        "fast": {"median": fast, "low_precision": True, "higher_is_better": True},
     }
     return {"s": KIND | kind | {"ratios": ratios}}
 
@@ -56,6 +56,15 @@ def test_smoke_refuses_less_than_half_of_the_committed_ratio() -> None:
     assert gate.failures(section(1.0, 3.0), committed) == ([], [])
     fallen, _ = gate.failures(section(0.99, 2.9), committed)
     assert len(fallen) == 2
+
+
+def test_smoke_refuses_more_than_twice_the_committed_cost() -> None:
+    def cost(median: float) -> dict:
+        return {"s": KIND | {"ratios": {"c": {"median": median, "low_precision": False, "higher_is_better": False}}}}
+
+    assert gate.failures(cost(2.2), cost(1.1)) == ([], [])
+    assert gate.failures(cost(0.1), cost(1.1)) == ([], [])
+    assert gate.failures(cost(2.3), cost(1.1))[0] == ["s: c is 2.30, committed 1.10"]
 
 
 def test_smoke_leaves_bfloat16_out_on_a_machine_of_another_kind() -> None:

@@ -30,7 +30,11 @@ def is_true(node: ast.expr) -> bool:
 
 
 def offences(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    used = {name_of(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    # torch.load(weights_only=True) tells by this error that it refused to unpickle.
+    only_error = {name for name in used if name.startswith("pickle.")} == {"pickle.UnpicklingError"}
+    for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [one.name for one in node.names]
@@ -38,6 +42,7 @@ def offences(source: str) -> Iterator[str]:
             names = [node.module or ""]
             if node.module == "torch" and any(one.name == "load" for one in node.names):
                 yield "from torch import load"
+        names = [name for name in names if not (name == "pickle" and only_error and isinstance(node, ast.Import))]
         yield from (f"import {name}" for name in names if name.partition(".")[0] in FORBIDDEN)
         if not isinstance(node, ast.Call):
             continue

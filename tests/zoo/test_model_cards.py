@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import robust3d as r3
+from robust3d.data.splits import Split
 from robust3d.defenses.checkpoint import Progress
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.run import TrainedStage
@@ -55,6 +56,15 @@ def test_a_recipe_without_a_fine_stage_makes_a_single_stage_model(tmp_path, trai
     single = whole.model_copy(update={"fine": None, "deploy": deploy})
     export_model(single, trained[:1], tmp_path / "zoo" / "mine", name="mine", command="none")
     assert r3.load_model("mine", collections=Collections.open([tmp_path])).stages == 1
+
+
+def test_a_split_of_an_earlier_model_goes(tmp_path, trained) -> None:
+    split = Split(name="s", train=("a",), validation=("b",), test=())
+    for given in (split, None):
+        card = export_model(
+            recipe("natural"), trained, tmp_path / "zoo" / "mine", name="mine", command="c", split=given
+        )
+        assert (tmp_path / "zoo" / "mine" / "split.json").exists() is (card.split is not None) is (given is not None)
 
 
 def test_a_filter_of_the_fine_stage_is_refused(tmp_path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON descriptions of datasets, read with care: nothing in them is trusted."""
+"""JSON descriptions of datasets and splits, read with care: nothing in them is trusted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from robust3d.data.layouts.layout import Entry, case_name
+from robust3d.data.layouts.layout import Entry
 from robust3d.foundation.errors import InputError
+from robust3d.volume.nifti import case_name
 
 
 def read_object(path: Path) -> dict[str, Any]:

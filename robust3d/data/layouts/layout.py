@@ -100,8 +100,3 @@ class NiftiLayout:
     def read(self, entry: Entry, values: Sequence[int] | None) -> Volume:
         """Read a pair of files."""
         return read_volume(entry.image, entry.label, name=entry.name, classes=values)
-
-
-def case_name(path: Path) -> str:
-    """Return the name of a file without the suffix of NIfTI."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")

@@ -37,13 +37,12 @@ class NihPancreas:
     signature = "PANCREAS_0001/.../*.dcm or PANCREAS_0001.nii.gz, and label0001.nii.gz"
 
     def recognises(self, root: Path) -> bool:
-        """By the name of a patient, in the folder or one below."""
-        return any(_IMAGE.fullmatch(path.name) for path in (*root.glob("PANCREAS_*"), *root.glob("*/PANCREAS_*")))
+        """By the names of a patient, in the folder or one below, and of a label."""
+        return bool(_images(root) and _labels(root))
 
     def scan(self, root: Path) -> Listing:
         """Return the patients that have image and label, and a problem for each half."""
-        images = _numbered(_IMAGE, (*root.glob("PANCREAS_*"), *root.glob("*/PANCREAS_*")))
-        labels = _numbered(_LABEL, root.rglob("label*.nii*"))
+        images, labels = _images(root), _labels(root)
         problems: list[str] = []
         entries = []
         for number, image in images:
@@ -54,18 +53,20 @@ class NihPancreas:
                     problems.append(f"{image} holds {len(folders)} folders with .dcm files; one series is expected")
                     continue
                 place = folders[0]
-            label = next((path for other, path in labels if other == number), None)
-            if label is None:
-                problems.append(f"{image} has no label label{number}.nii.gz")
+            own = [path for other, path in labels if other == number]
+            if len(own) == 1:
+                entries.append(Entry(f"PANCREAS_{number}", place, own[0]))
+            elif own:
+                problems.append(f"{image} has {len(own)} labels, {own[0]} and {own[1]}; keep one")
             else:
-                entries.append(Entry(f"PANCREAS_{number}", place, label))
+                problems.append(f"{image} has no label label{number}.nii.gz")
         known = {number for number, _ in images}
         problems += [f"label {path} has no image PANCREAS_{number}" for number, path in labels if number not in known]
         entries, twice = unique(entries)
         return Listing(entries, {"background": 0, "pancreas": 1}, problems=[*problems, *twice])
 
     def check(self, entry: Entry) -> list[str]:
-        """Compare shapes; the spacing and place of a label are not used."""
+        """Compare shapes but for the order of axes, which only the voxels' affine tells; the rest is not used."""
         shapes: list[tuple[int, ...]] = []
         problems = []
         for path in (entry.image, entry.label):
@@ -73,7 +74,7 @@ class NihPancreas:
                 shapes.append(series_shape(path) if path.is_dir() else read_grid(path)[0])
             except InputError as error:
                 problems.append(str(error))
-        if not problems and shapes[0] != shapes[1]:
+        if not problems and sorted(shapes[0]) != sorted(shapes[1]):
             problems.append(f"image {entry.image} has shape {shapes[0]} and label {entry.label} {shapes[1]}")
         return problems
 
@@ -87,6 +88,14 @@ class NihPancreas:
                 f"shape {volume.shape} of image {path} differs from shape {label.shape} of label {entry.label}"
             )
         return replace(volume, label=label)
+
+
+def _images(root: Path) -> list[tuple[str, Path]]:
+    return _numbered(_IMAGE, (*root.glob("PANCREAS_*"), *root.glob("*/PANCREAS_*")))
+
+
+def _labels(root: Path) -> list[tuple[str, Path]]:
+    return _numbered(_LABEL, root.rglob("label*.nii*"))
 
 
 def _numbered(pattern: re.Pattern[str], paths: Iterable[Path]) -> list[tuple[str, Path]]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from robust3d.data.layouts.documents import unique
-from robust3d.data.layouts.layout import Entry, Listing, NiftiLayout, case_name
-from robust3d.volume.nifti import SUFFIXES
+from robust3d.data.layouts.layout import Entry, Listing, NiftiLayout
+from robust3d.volume.nifti import SUFFIXES, case_name
 
 
 class PlainPairs(NiftiLayout):

@@ -17,6 +17,19 @@ SHOWN = 10
 """Problems that an error tells; ``robust3d data check`` lists all."""
 
 
+def survey(root: Path, layout: str | None = None) -> tuple[Layout, Listing, list[str]]:
+    """Return layout and cases of a folder, and what is wrong with it as far as names of files tell.
+
+    Raises
+    ------
+    InputError
+        If no layout fits.
+    """
+    found = find_layout(root, layout)
+    listing = scan(found, root)
+    return found, listing, list(listing.problems) or ([] if listing.entries else ["no labelled case"])
+
+
 def open_folder(root: Path, layout: str | None = None) -> tuple[Layout, Listing]:
     """Return layout and cases of a folder in which nothing is wrong, as far as names of files tell.
 
@@ -25,9 +38,8 @@ def open_folder(root: Path, layout: str | None = None) -> tuple[Layout, Listing]
     InputError
         If no layout fits, or with all problems at once.
     """
-    found = find_layout(root, layout)
-    listing = scan(found, root)
-    refuse(root, listing.problems or ([] if listing.entries else ["no labelled case"]))
+    found, listing, problems = survey(root, layout)
+    refuse(root, problems)
     return found, listing
 
 
