@@ -19,9 +19,12 @@ def inside(folder: Path, name: str | Path) -> Path:
     path = folder / name
     try:
         place, root = path.resolve(), folder.resolve()
+        # A name that is too long can be resolved, but not looked up.
+        place.exists()
     except (OSError, RuntimeError, ValueError) as error:
-        # A circle of links, or a null character.
-        raise InputError(f"{name} is no path in {folder}: {error}") from error
+        # A circle of links, a null character or a name that is too long.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{str(name)[:80]} is no path in {folder}: {reason}") from error
     if not place.is_relative_to(root):
         raise InputError(f"{name} leads out of {folder} to {place}; put the file itself there (a hard link will do)")
     return path

@@ -131,13 +131,16 @@ def test_a_split_without_validation_cases_does_not_train(trained, by_number, tmp
         )
 
 
-def test_data_check_lists_files_elsewhere(trained, tmp_path, capsys) -> None:
-    image, label = (
-        trained / "data" / f / f"train_0000{s}.nii.gz" for f, s in (("imagesTr", "_0000"), ("labelsTr", ""))
-    )
-    (tmp_path / "cases.csv").write_text(f"image,label\n{image},{label}\n")
+def test_data_check_takes_absolute_paths_inside_and_refuses_those_elsewhere(trained, tmp_path, capsys) -> None:
+    files = [trained / "data" / f / f"train_0000{s}.nii.gz" for f, s in (("imagesTr", "_0000"), ("labelsTr", ""))]
+    own = [Path(shutil.copy(file, tmp_path / file.name)) for file in files]
+    (tmp_path / "cases.csv").write_text("image,label\n{},{}\n".format(*own))
     check(tmp_path)
-    assert str(image) in capsys.readouterr().out
+    assert own[0].name in capsys.readouterr().out
+    (tmp_path / "cases.csv").write_text("image,label\n{},{}\n".format(*files))
+    with pytest.raises(InputError, match="2 problems, listed above"):
+        check(tmp_path)
+    assert capsys.readouterr().out.count("leads out of") == 2
 
 
 def test_a_changed_split_is_refused(trained, tmp_path) -> None:

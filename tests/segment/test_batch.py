@@ -44,7 +44,7 @@ def case() -> tuple[torch.Tensor, torch.Tensor]:
 
 def segmenter(network: nn.Module, batch: int | None = 8) -> Segmenter:
     return Segmenter.from_network(
-        network, window=WINDOW, grid=overlap(0.5), intensity=unit_window(-100, 240), window_batch=batch
+        network, window=WINDOW, grid=overlap(0.5), intensity=unit_window(-100, 240), window_batch=batch, checks=False
     )
 
 
