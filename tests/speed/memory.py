@@ -38,7 +38,13 @@ if way == "monai":
     torch.nn.functional.cross_entropy(logits, label[None]).backward()
 else:
     segmenter = Segmenter.from_network(
-        net, window=32, grid=overlap(fraction), intensity=unit_window(0.0, 1.0), fusion="logits", window_batch=4
+        net,
+        window=32,
+        grid=overlap(fraction),
+        intensity=unit_window(0.0, 1.0),
+        fusion="logits",
+        window_batch=4,
+        checks=False,
     )
     base = peak()
     segmenter.loss_gradient(image, label, "ce", way)
