@@ -134,7 +134,8 @@ class Problem:
 
     def torchattacks_fgsm(self) -> Tensor:
         """Return torchattacks' FGSM through the full graph, shape (1, 1, D1, D2, D3)."""
-        attack = torchattacks.FGSM(_Whole(self), eps=0.03)
+        # torchattacks gives back the mode that it was handed; train mode would change the network for all contenders.
+        attack = torchattacks.FGSM(_Whole(self).eval(), eps=0.03)
         attacked: Tensor = attack(self.image[None, None], self.label[None])
         return attacked
 
