@@ -52,8 +52,8 @@ else:
 print(json.dumps({"windows": windows, "megabytes": (peak() - base) / 1024}))
 """
 
-# A fixed threshold: glibc's own rises with the blocks that are freed, to 32 MB, so that they come from a heap whose holes
-# count as memory in use, for the first few batches more and more. What is measured is what the gradient holds.
+# A fixed threshold: glibc's own rises with the blocks that are freed, to 32 MB, so that they come from a heap whose
+# holes count as memory in use, for the first batches more and more. What is measured is what the gradient holds.
 _ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 OVERLAPS = (0.0, 0.5, 0.75, 0.875)
