@@ -25,17 +25,19 @@ class SEA3D(Attack):
     Parameters
     ----------
     losses : tuple of str
-        One member each.
+        One member each, in this order: the strongest first saves most.
     targets : tuple of str
         Stages of a cascade that each loss attacks in turn; a single-stage model has one member a loss.
     steps : int
         Gradients a member.
     restarts, check_every, red_eps, gradient, windows
         As for :class:`APGD`.
+    enough : float
+        DSC from 0 to 1; once a member has brought it to that or below, those after it are not run.
     """
 
     algorithm: Literal["sea3d"] = "sea3d"
-    losses: tuple[str, ...] = Field(("masked_ce", "balanced_masked_ce", "js", "dice", "margin"), min_length=1)
+    losses: tuple[str, ...] = Field(("balanced_masked_ce", "dice", "js", "masked_ce", "margin"), min_length=1)
     targets: tuple[Target, ...] = Field(("c2f",), min_length=1)
     gradient: Mode = "fused"
     windows: Windows = "all"
@@ -43,6 +45,7 @@ class SEA3D(Attack):
     restarts: PositiveInt = 1
     check_every: PositiveInt = 10
     red_eps: bool = False
+    enough: float = Field(0.0, ge=0, lt=1)
 
     @field_validator("losses")
     @classmethod
@@ -89,7 +92,7 @@ class SEA3D(Attack):
             check_classes(loss, classes)
 
     def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
-        """Attack one labelled case; ``details`` hold the DSC that each member reaches, from 0 to 1.
+        """Attack one labelled case; ``details`` hold the DSC that each member run reaches, from 0 to 1.
 
         Raises
         ------
@@ -105,4 +108,6 @@ class SEA3D(Attack):
             reached[member.name] = search.lowest
             if search.lowest < lowest:
                 best, lowest = search.best, search.lowest
+            if lowest <= self.enough:
+                break
         return attempt.result(best, details={"members": reached})

@@ -110,3 +110,17 @@ def test_the_ensemble_is_the_lowest_of_its_members(cascade, volume) -> None:
     assert dsc(cascade.predict(adversarial.volume.image).mask, volume.label) == pytest.approx(min(scores))
     assert len(set(scores)) > 1
     assert adversarial.gradients == 24
+
+
+def test_the_ensemble_runs_no_member_after_one_that_is_enough(cascade, volume) -> None:
+    threat = ThreatModel(epsilon=5, unit="HU", valid=(-100, 240))
+    losses = ("dice", "balanced_masked_ce")
+
+    def members(enough: float) -> dict[str, float]:
+        attack = SEA3D(name="sea", steps=4, check_every=2, losses=losses, enough=enough)
+        return dict(attack(cascade, volume, threat, seed=3).details["members"])
+
+    full = members(0.0)
+    assert list(full) == ["dice/c2f", "balanced_masked_ce/c2f"]
+    assert members(full["dice/c2f"]) == {"dice/c2f": full["dice/c2f"]}
+    assert members(full["dice/c2f"] - 1e-9) == full

@@ -165,7 +165,7 @@ def test_loss_does_not_fall_and_random_sign_is_weaker(name, pipeline, volume) ->
     scores = [dsc(pipeline.predict(one.volume.image).mask, volume.label == 1) for one in (adversarial, noise)]
     assert scores[0] < scores[1]
     if isinstance(attack, SEA3D):
-        assert adversarial.gradients == len(adversarial.trace) == attack.steps * len(attack.members(pipeline.stages))
+        assert adversarial.gradients == len(adversarial.trace) == attack.steps * len(adversarial.details["members"])
         return
     if hasattr(attack, "steps") and hasattr(attack, "restarts"):
         assert adversarial.gradients == len(adversarial.trace) == attack.steps * attack.restarts
