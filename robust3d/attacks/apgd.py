@@ -19,6 +19,8 @@ from robust3d.volume.volume import Volume
 _ADVISED_STEPS = 50
 _MOMENTUM = 0.75
 _RHO = 0.75
+_FIRST_STEP = 2.0
+"""Of epsilon."""
 
 _RADII = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))
 """Epsilon as a multiple of the threat model's, and share of the steps, of red-eps (SEA, arXiv:2306.12941, 3.2)."""
@@ -122,11 +124,18 @@ class APGD(GradientAttack):
                 start = self._climb(search, wider, wider.project(start, attempt.clean), steps)
             search.consider(attempt.threat.project(start, attempt.clean))
 
-    def _climb(self, search: Search, threat: ThreatModel, start: Tensor, steps: int) -> Tensor:
+    def refine(self, search: Search, start: Tensor) -> None:
+        """Climb on from a point that is good already, with a first step of epsilon / 2."""
+        threat = search.attempt.threat
+        search.consider(self._climb(search, threat, start, self.steps, 0.5))
+
+    def _climb(
+        self, search: Search, threat: ThreatModel, start: Tensor, steps: int, first_step: float = _FIRST_STEP
+    ) -> Tensor:
         """Climb within one radius and return the point of highest loss."""
         attempt = search.attempt
         within = threat.epsilon == attempt.threat.epsilon
-        eta = 2 * threat.epsilon
+        eta = first_step * threat.epsilon
         here, before = start, start
         state = _Progress(here)
         ends = set(checkpoints(steps))

@@ -94,6 +94,12 @@ class GradientAscent(Step, GradientAttack):
         self.check(pipeline.classes, threat)
         attempt = Attempt(pipeline, volume, threat, seed)
         search = Search(attempt, self)
+        last = self.explore(search)
+        return search.result(last if self.iterate == "last" and self.restarts == 1 else search.best)
+
+    def explore(self, search: Search) -> Tensor:
+        """Run all restarts and return the last iterate; ``search`` keeps the best one where it is asked for."""
+        attempt, threat = search.attempt, search.attempt.threat
         candidate = attempt.clean
         every = self.check_every or 1
         for restart in range(self.restarts):
@@ -108,8 +114,7 @@ class GradientAscent(Step, GradientAttack):
                     search.consider(candidate)
             if self.iterate == "best" or self.restarts > 1:
                 search.consider(candidate)
-        chosen = candidate if self.iterate == "last" and self.restarts == 1 else search.best
-        return search.result(chosen)
+        return candidate
 
     def _first(self, attempt: Attempt, restart: int) -> Tensor:
         threat, clean = attempt.threat, attempt.clean

@@ -8,10 +8,11 @@ from typing import Literal
 from pydantic import Field, PositiveInt, field_validator
 
 from robust3d.attacks.apgd import APGD, warn_if_short
+from robust3d.attacks.ascent import GradientAscent
 from robust3d.attacks.attack import Adversarial, Attack, Attempt
 from robust3d.attacks.objective import Search
 from robust3d.losses.registry import check_classes, find_loss
-from robust3d.segment.pipeline import Mode, Pipeline, Target, Windows
+from robust3d.segment.pipeline import Pipeline, Target, Windows
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
 
@@ -19,27 +20,29 @@ from robust3d.volume.volume import Volume
 class SEA3D(Attack):
     """Segmentation ensemble attack (Croce et al., arXiv:2306.12941) on the gradient of a whole volume.
 
-    Each member is APGD with one loss on one stage; the iterate with the lowest DSC over all members counts, which is
-    the case-wise worst by construction. It has no parameter but its budget.
+    Each member is APGD with one loss on one stage, and PGD with cross entropy is one too, since a few steps of fixed
+    size may do better than a schedule that begins with large ones. In the end the loss of the strongest member climbs
+    on from its best iterate. The iterate with the lowest DSC of all counts, which is the case-wise worst by
+    construction. It has no parameter but its budget.
 
     Parameters
     ----------
     losses : tuple of str
-        One member each, in this order: the strongest first saves most.
+        One APGD each, in this order: the strongest first saves most.
     targets : tuple of str
         Stages of a cascade that each loss attacks in turn; a single-stage model has one member a loss.
     steps : int
-        Gradients a member.
+        Gradients a member, and of the climb in the end.
     restarts, check_every, red_eps, gradient, windows
         As for :class:`APGD`.
     enough : float
-        DSC from 0 to 1; once a member has brought it to that or below, those after it are not run.
+        DSC from 0 to 1; once a member has brought it to that or below, nothing after it is run.
     """
 
     algorithm: Literal["sea3d"] = "sea3d"
     losses: tuple[str, ...] = Field(("balanced_masked_ce", "dice", "js", "masked_ce", "margin"), min_length=1)
     targets: tuple[Target, ...] = Field(("c2f",), min_length=1)
-    gradient: Mode = "fused"
+    gradient: Literal["window_mean", "fused"] = "fused"
     windows: Windows = "all"
     steps: PositiveInt = 100
     restarts: PositiveInt = 1
@@ -54,35 +57,51 @@ class SEA3D(Attack):
             find_loss(name)
         return names
 
-    def members(self, stages: int) -> list[APGD]:
+    def members(self, stages: int) -> list[APGD | GradientAscent]:
         """Return the attacks of the ensemble for a model with 1 or 2 stages."""
-        targets = self.targets if stages > 1 else self.targets[:1]
-        return [
-            APGD(
-                name=f"{loss}/{target}" if stages > 1 else loss,
-                loss=loss,
-                gradient=self.gradient,
-                windows=self.windows,
-                target=target,
-                steps=self.steps,
-                restarts=self.restarts,
-                check_every=self.check_every,
-                red_eps=self.red_eps,
+        members: list[APGD | GradientAscent] = []
+        for target in self.targets if stages > 1 else self.targets[:1]:
+            suffix = f"/{target}" if stages > 1 else ""
+            members += [self._auto(loss + suffix, loss, target) for loss in self.losses]
+            members.append(
+                GradientAscent(
+                    name="pgd" + suffix,
+                    loss="ce",
+                    gradient=self.gradient,
+                    windows=self.windows,
+                    target=target,
+                    steps=self.steps,
+                    relative_step=0.25,
+                    start="uniform",
+                    iterate="best",
+                    check_every=min(self.steps, 5),
+                )
             )
-            for target in targets
-            for loss in self.losses
-        ]
+        return members
+
+    def _auto(self, name: str, loss: str, target: Target) -> APGD:
+        return APGD(
+            name=name,
+            loss=loss,
+            gradient=self.gradient,
+            windows=self.windows,
+            target=target,
+            steps=self.steps,
+            restarts=self.restarts,
+            check_every=self.check_every,
+            red_eps=self.red_eps,
+        )
 
     @property
     def objective(self) -> str:
         """What is optimised, for listings."""
-        return f"{', '.join(self.losses)}, {self.gradient}, {' and '.join(self.targets)}"
+        return f"{', '.join(self.losses)} and pgd, {self.gradient}, {' and '.join(self.targets)}"
 
     @property
     def cost(self) -> str:
         """What one case of a cascade costs, for listings."""
         members = self.members(2)
-        return f"{len(members)} x ({members[0].cost})"
+        return f"{len(members) + 1} x ({members[0].cost})"
 
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a loss that the classes do not allow; warn where the schedule has too few steps to mean anything."""
@@ -101,13 +120,18 @@ class SEA3D(Attack):
         """
         self.check(pipeline.classes, threat)
         attempt = Attempt(pipeline, volume, threat, seed)
-        best, lowest, reached = threat.project(attempt.clean, attempt.clean), float("inf"), {}
+        reached: dict[str, float] = {}
+        searches: list[Search] = []
         for member in self.members(pipeline.stages):
             search = Search(attempt, member)
             member.explore(search)
             reached[member.name] = search.lowest
-            if search.lowest < lowest:
-                best, lowest = search.best, search.lowest
-            if lowest <= self.enough:
+            searches.append(search)
+            if search.lowest <= self.enough:
                 break
-        return attempt.result(best, details={"members": reached})
+        strongest = min(searches, key=lambda search: search.lowest)
+        if strongest.lowest > self.enough:
+            start, loss, target = strongest.best, strongest.attack.loss, strongest.attack.target
+            self._auto("refined", loss, target).refine(strongest, start)
+            reached["refined"] = strongest.lowest
+        return attempt.result(strongest.best, details={"members": reached})

@@ -98,29 +98,42 @@ def test_dlr_on_two_classes_is_refused_before_computing() -> None:
 
 def test_the_ensemble_is_the_lowest_of_its_members(cascade, volume) -> None:
     threat = ThreatModel(epsilon=5, unit="HU", valid=(-100, 240))
-    ensemble = SEA3D(
-        name="sea", steps=4, check_every=2, losses=("masked_ce", "dice", "margin"), targets=("c2f", "coarse")
-    )
+    ensemble = SEA3D(name="sea", steps=4, check_every=2, losses=("masked_ce", "dice"), targets=("c2f", "coarse"))
     adversarial = ensemble(cascade, volume, threat, seed=3)
-    reached = adversarial.details["members"]
-    assert list(reached) == [f"{loss}/{target}" for target in ("c2f", "coarse") for loss in ensemble.losses]
+    reached = dict(adversarial.details["members"])
+    refined = reached.pop("refined")
+    kinds = (*ensemble.losses, "pgd")
+    assert list(reached) == [f"{kind}/{target}" for target in ("c2f", "coarse") for kind in kinds]
     alone = [member(cascade, volume, threat, seed=3).volume.image for member in ensemble.members(cascade.stages)]
     scores = [dsc(cascade.predict(image).mask, volume.label) for image in alone]
     assert list(reached.values()) == pytest.approx(scores)
-    assert dsc(cascade.predict(adversarial.volume.image).mask, volume.label) == pytest.approx(min(scores))
     assert len(set(scores)) > 1
-    assert adversarial.gradients == 24
+    assert refined <= min(scores)
+    assert dsc(cascade.predict(adversarial.volume.image).mask, volume.label) == pytest.approx(refined)
+    assert adversarial.gradients == 4 * 7
 
 
-def test_the_ensemble_runs_no_member_after_one_that_is_enough(cascade, volume) -> None:
+def test_the_ensemble_stops_once_it_is_enough(cascade, volume) -> None:
     threat = ThreatModel(epsilon=5, unit="HU", valid=(-100, 240))
-    losses = ("dice", "balanced_masked_ce")
 
     def members(enough: float) -> dict[str, float]:
-        attack = SEA3D(name="sea", steps=4, check_every=2, losses=losses, enough=enough)
+        attack = SEA3D(name="sea", steps=2, check_every=2, losses=("dice", "js"), enough=enough)
         return dict(attack(cascade, volume, threat, seed=3).details["members"])
 
     full = members(0.0)
-    assert list(full) == ["dice/c2f", "balanced_masked_ce/c2f"]
+    assert list(full) == ["dice/c2f", "js/c2f", "pgd/c2f", "refined"]
     assert members(full["dice/c2f"]) == {"dice/c2f": full["dice/c2f"]}
-    assert members(full["dice/c2f"] - 1e-9) == full
+    assert members(full["refined"]) == full
+
+
+def test_refinement_starts_from_the_best_point_with_half_of_epsilon(cascade, volume, monkeypatch) -> None:
+    threat = ThreatModel(epsilon=5, unit="HU", valid=(-100, 240))
+    attempt = Attempt(cascade, volume, threat, 3)
+    attack = APGD(name="apgd", loss="dice", steps=1)
+    search = Search(attempt, attack)
+    start = threat.project(attempt.clean, attempt.clean)
+    seen = []
+    monkeypatch.setattr(search, "consider", seen.append)
+    attack.refine(search, start)
+    moved = (seen[0] - start)[cascade.loss_gradient(start, attempt.label, "dice", "fused")[1] != 0]
+    assert float(moved.abs().max()) == pytest.approx(2.5, rel=1e-4)
