@@ -45,9 +45,7 @@ def test_a_run_warns_once_and_names_both_figures(tiny_zoo, tmp_path, figure, cou
     request = RunRequest(card="tiny-bench", attacks=("random-sign",), device="cpu", collections=(own,))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        session = run_benchmark(
-            request, Store(tmp_path / "out"), shard=Shard(), started=lambda *_: lambda *cell: None
-        )
+        session = run_benchmark(request, Store(tmp_path / "out"), shard=Shard(), started=lambda *_: lambda *cell: None)
     clean = [row["dsc"] for row in session.records if row["attack"] == "clean"]
     # Random weights find next to nothing.
     assert len(clean) == 2
