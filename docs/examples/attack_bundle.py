@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle hippocampus-unet under two attacks on one MR case, in ten lines; the command of the card beside it does
-the same: robust3d run docs/examples/hippocampus-bundle.toml --data $ROBUST3D_DATA/Task04_Hippocampus --out runs/bundle
+"""A MONAI bundle under two attacks on one MR case, in ten lines of Python.
+
+One command does the same: robust3d run docs/examples/hippocampus-bundle.toml --data DATA/Task04_Hippocampus --out OUT
 """
 
 import os

@@ -42,9 +42,10 @@ class CleanExpectation:
         mean = sum(own) / len(own)
         if mean < card.clean_dsc - FAR:
             del self._figures[model]
+            cases = "1 case" if len(own) == 1 else f"{len(own)} cases"
             warnings.warn(
-                f"model {model} has a mean clean DSC of {mean:.1f} % over {len(own)} case{'' if len(own) == 1 else 's'} and its "
-                f"card says {card.clean_dsc:.1f} % (benchmark {card.benchmark}); check unit, orientation and spacing of "
-                "the volumes and the order of the classes before you trust its robustness",
+                f"model {model} has a mean clean DSC of {mean:.1f} % over {cases} and its card says "
+                f"{card.clean_dsc:.1f} % (benchmark {card.benchmark}); check unit, orientation and spacing of the "
+                "volumes and the order of the classes before you trust its robustness",
                 stacklevel=2,
             )

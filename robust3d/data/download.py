@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch a public dataset that a card names, by pooch (extra ``download``): checked, then unpacked whole or not at all."""
+"""Fetch a public dataset that a card names, by pooch (extra ``download``): whole and checked, or not at all."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 
 import robust3d as r3
 from robust3d.benchmarks.single import attack_file
@@ -52,12 +52,12 @@ def test_physical_positions_are_those_of_the_original_in_both_libraries(attacked
     assert nib.aff2axcodes(original.affine) == ("P", "L", "I")
     for name in ("adversarial", "prediction_clean", "prediction_adversarial"):
         path = folder / "out" / f"{name}.nii.gz"
-        saved, opened = nib.load(path), sitk.ReadImage(str(path))
+        saved, opened = nib.load(path), SimpleITK.ReadImage(str(path))
         assert (saved.header["qform_code"], saved.header["sform_code"]) == codes
         assert nib.aff2axcodes(saved.affine) == ("P", "L", "I")
         assert opened.GetSize() == original.shape
         np.testing.assert_allclose(opened.GetSpacing(), (3.9, 3.9, 2.5), rtol=1e-6)
-        before = sitk.ReadImage(str(folder / "ct.nii.gz"))
+        before = SimpleITK.ReadImage(str(folder / "ct.nii.gz"))
         for point in POINTS:
             world = nib.affines.apply_affine(original.affine, point)
             np.testing.assert_allclose(nib.affines.apply_affine(saved.affine, point), world, atol=1e-4)
@@ -70,19 +70,19 @@ def test_physical_positions_are_those_of_the_original_in_both_libraries(attacked
 
 def test_types_are_kept_and_the_reported_figures_follow_from_the_files(attacked) -> None:
     folder, figures, _ = attacked
-    stored = {name: sitk.ReadImage(str(folder / f"{name}.nii.gz")) for name in ("ct", "seg")}
+    stored = {name: SimpleITK.ReadImage(str(folder / f"{name}.nii.gz")) for name in ("ct", "seg")}
     stored |= {
-        name: sitk.ReadImage(str(folder / "out" / f"{name}.nii.gz"))
+        name: SimpleITK.ReadImage(str(folder / "out" / f"{name}.nii.gz"))
         for name in ("adversarial", "prediction_clean", "prediction_adversarial")
     }
     assert nib.load(folder / "out" / "adversarial.nii.gz").get_data_dtype() == np.int16
     assert nib.load(folder / "out" / "prediction_adversarial.nii.gz").get_data_dtype() == np.uint8
-    overlap = sitk.LabelOverlapMeasuresImageFilter()
-    truth = sitk.Cast(stored["seg"], sitk.sitkUInt8)
+    overlap = SimpleITK.LabelOverlapMeasuresImageFilter()
+    truth = SimpleITK.Cast(stored["seg"], SimpleITK.sitkUInt8)
     for name, key in (("prediction_clean", "dsc_clean"), ("prediction_adversarial", "dsc_adversarial")):
-        overlap.Execute(truth, sitk.Cast(stored[name], sitk.sitkUInt8))
+        overlap.Execute(truth, SimpleITK.Cast(stored[name], SimpleITK.sitkUInt8))
         assert overlap.GetDiceCoefficient() == pytest.approx(figures[key], abs=1e-12)
     assert figures["dsc_clean"] > figures["dsc_adversarial"] + 0.05
     # Axes of an array of SimpleITK are the other way round.
-    moved, clean = (sitk.GetArrayFromImage(stored[name]).T.astype(float) for name in ("adversarial", "ct"))
+    moved, clean = (SimpleITK.GetArrayFromImage(stored[name]).T.astype(float) for name in ("adversarial", "ct"))
     assert np.abs(moved - np.clip(clean, -100, 240)).max() == figures["linf"] == 30
