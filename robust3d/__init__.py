@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from robust3d.attacks.cards import load_attack as load_attack
     from robust3d.foundation.errors import InputError as InputError
     from robust3d.metrics.counts import dsc as dsc
+    from robust3d.metrics.counts import foreground_dsc as foreground_dsc
     from robust3d.segment.cascade import CoarseToFine as CoarseToFine
     from robust3d.segment.grid import overlap as overlap
     from robust3d.segment.grid import seed as seed
@@ -34,6 +35,7 @@ _HOMES = {
     "Volume": "volume.volume",
     "dataset_zscore": "segment.intensity",
     "dsc": "metrics.counts",
+    "foreground_dsc": "metrics.counts",
     "from_monai": "zoo.formats.inferer",
     "hu_window": "segment.intensity",
     "load_attack": "attacks.cards",

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 
 from robust3d.data.card import CaseSettings
 from robust3d.data.dataset import Dataset
+from robust3d.data.download import Download
 from robust3d.data.phantoms import PhantomDataset
 from robust3d.data.splits import find_split
 from robust3d.foundation.cards import Card, Reference, read_card
@@ -69,11 +70,15 @@ class BenchmarkCard(Card):
     data: BenchmarkData
     threat: ThreatCard
     reference: Reference
+    download: Download | None = None
+    """Where the cases are, if at a stable public address; fetched on demand alone."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
         self.data.check()
         self.data.check_unit(self.threat.unit)
+        if self.download is not None and self.data.source != "folder":
+            raise ValueError("the section download has no effect with data.source 'phantom'; leave it out")
         return self
 
     def dataset(self, folder: str | None, collections: Collections) -> Dataset:

@@ -16,6 +16,7 @@ from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.precision import Precision
 from robust3d.zoo.load import load_model
 from robust3d.zoo.members import Members
+from robust3d.zoo.results import card_results
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,16 @@ class RunRequest:
                 collections=collections,
             )
 
+        models = self.models or about.models
         return Benchmark(
             name=about.name,
             title=about.title,
-            models=self.models or about.models,
+            models=models,
             attacks=[find_attack(name, load, collections) for name in self.attacks or about.attacks],
             dataset=card.dataset(None if self.data is None else str(self.data), collections),
             threat=card.threat.build(epsilon=self.epsilon, storage=self.storage),
             seed=about.seed if self.seed is None else self.seed,
             load=load,
             member=Members(collections),
+            figures={name: found for name in models if (found := card_results(name, collections)) is not None},
         )

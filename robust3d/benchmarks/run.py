@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from robust3d.attacks.attack import Attack
@@ -14,6 +14,7 @@ from robust3d.data.dataset import Dataset
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
+from robust3d.zoo.card import ResultsCard
 from robust3d.zoo.members import Member
 
 
@@ -71,6 +72,8 @@ class Benchmark:
         Gives the pipeline of a model's name.
     member : callable
         Gives the member of a model that evaluates a case; the model itself by default.
+    figures : mapping of str to ResultsCard
+        What the cards of the models say that they reached.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Benchmark:
     seed: int
     load: Callable[[str], Pipeline]
     member: Callable[[str, str], Member] = lambda model, _: Member(model)
+    figures: Mapping[str, ResultsCard] = field(default_factory=dict)
 
     def pipeline(self, cell: Cell) -> Pipeline:
         """Return what measures a cell."""

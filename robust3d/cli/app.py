@@ -41,9 +41,10 @@ boards.default(leaderboard.board)
 for command in (leaderboard.add, leaderboard.claim, leaderboard.validate, leaderboard.schema):
     boards.command(command)
 app.command(boards)
-data = App(name="data", help="Make and check datasets.")
+data = App(name="data", help="Make, check and fetch datasets.")
 data.command("robust3d.cli.data:phantom", name="phantom", help="Write procedural abdominal CTs with labels.")
 data.command("robust3d.cli.data:check", name="check", help="List the cases of a folder, or all that is wrong.")
+data.command("robust3d.cli.data:fetch", name="fetch", help="Download the public cases of a benchmark.")
 app.command(data)
 
 

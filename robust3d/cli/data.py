@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``robust3d data phantom`` and ``robust3d data check``."""
+"""``robust3d data phantom``, ``robust3d data check`` and ``robust3d data fetch``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from robust3d.cli.options import Out
+from robust3d.cli.options import Collection, Out
 
 
 def phantom(
@@ -87,3 +87,27 @@ def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> 
         # A list of pairs may name files elsewhere.
         image = entry.image.relative_to(folder) if entry.image.is_relative_to(folder) else entry.image
         console.print(f"{entry.name}  {image}", markup=False)
+
+
+def fetch(card: str, *, out: Out, collection: Collection = ()) -> None:
+    """Download the cases of a benchmark into OUT, from the address and with the checksum that its card names.
+
+    Parameters
+    ----------
+    card
+        Name of a benchmark, or a path to its card.
+    """
+    from robust3d.benchmarks.card import read_benchmark_card
+    from robust3d.data.download import fetch as fetch_archive
+    from robust3d.foundation.collections import Collections
+    from robust3d.foundation.errors import InputError
+
+    download = read_benchmark_card(card, Collections.open(collection)).download
+    if download is None:
+        raise InputError(
+            f"benchmark {card} names no public download; its reference and docs/data.md tell where its data are"
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{download.url}, about {download.size_mb} MB, licence {download.licence}", markup=False)
+    folder = fetch_archive(download, out)
+    console.print(f"{folder} is there; look at it with: robust3d data check {folder}", markup=False)

@@ -32,14 +32,19 @@ Report = Callable[[int, float, Validation | None], None]
 """Called after every step with the steps done, the loss, and the validation if there was one."""
 
 
+_APART = {"recipe", "reference", "deploy", "coarse", "fine", "network", "adversary"}
+"""Sections of a recipe that decide nothing about the weights, or are dumped by themselves."""
+
+
 def stage_settings(recipe: Recipe, name: str) -> dict[str, Any]:
     """Return all settings that decide the weights of one stage, JSON-ready."""
-    settings = recipe.model_dump(mode="json", exclude={"recipe", "reference", "deploy", "coarse", "fine", "network"})
+    settings = recipe.model_dump(mode="json", exclude=_APART)
     # Keys that are left out say nothing: a loss that was not chosen follows from the network.
     settings["data"] = recipe.data.model_dump(mode="json", exclude_none=True)
     stage = recipe.stages[name].model_dump(mode="json", exclude_none=True)
-    if recipe.adversary is not None:
-        settings["adversary"] = recipe.adversary.model_dump(mode="json", exclude_none=True)
+    # Dumped by itself, since an adversary of a user's own is none of the recipe's union.
+    adversary = recipe.adversary
+    settings["adversary"] = None if adversary is None else adversary.model_dump(mode="json", exclude_none=True)
     return settings | {"network": recipe.network.settings(), "stage": name, "settings": stage}
 
 

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,26 @@ def test_real_sets(folder, layout, count) -> None:
     assert len(dataset.names) == count
     name = dataset.names[-1]
     assert dataset.only([name]).load(name).known_label().any()
+
+
+@pytest.mark.parametrize("name", [layout.name for layout in LAYOUTS])
+def test_the_example_of_the_docs_is_read(name, tmp_path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    section = text.split(f"### {name}\n")[1].split("\n#")[0]
+    (files, *content) = re.findall(r"```\w+\n(.*?)```", section, flags=re.DOTALL)
+    image, label = arrays("case_a")
+    for file in files.split():
+        if ".nii" in file:
+            truth = file.startswith(("label", "seg")) or "organ" in file
+            save(np.minimum(label, 1) if truth else image, tmp_path / file)
+        else:
+            (tmp_path / file).write_text(content[0])
+    assert find_layout(tmp_path).name == name
+    dataset = FolderDataset.open(tmp_path)
+    (case,) = dataset.names
+    volume = dataset.load(case)
+    assert volume.shape == (6, 5, 4)
+    assert volume.known_label().sum() == np.count_nonzero(label)
 
 
 def test_the_docs_list_every_layout() -> None:

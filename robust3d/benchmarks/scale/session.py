@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robust3d.benchmarks.cell import Cell
+from robust3d.benchmarks.expectation import CleanExpectation
 from robust3d.benchmarks.request import RunRequest
 from robust3d.benchmarks.run import Benchmark, Plan
 from robust3d.benchmarks.scale.outcome import Outcome
@@ -90,11 +91,16 @@ def run_benchmark(
     since = store.now()
     keys: dict[int, str] = {}
     report = started(benchmark, plan, places)
+    expectation = CleanExpectation(benchmark.figures)
 
     def done(place: int, outcome: Outcome) -> None:
+        cell, record = plan.cells[place], None
         if outcome.key:
             keys[place] = outcome.key
-        report(plan.cells[place], store.get(outcome.key) if outcome.key else None, outcome.state == "stored")
+            record = store.get(outcome.key)
+        if record is not None and cell.attack is None:
+            expectation.add(cell.model, record["dsc"])
+        report(cell, record, outcome.state == "stored")
 
     pulse = Pulse(patience)
     runner = Runner(benchmark, store, pulse, since)
