@@ -51,9 +51,15 @@ app.command(data)
 def main() -> None:
     """Run the command line; exit code 2 for a user's mistake, 130 for Ctrl-C."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    warnings.showwarning = lambda message, *_, **__: errors.print(
-        f"warning: {printable(str(message))}", style="yellow", markup=False
-    )
+    said: set[str] = set()
+
+    def say_once(message: Warning | str, *_: object, **__: object) -> None:
+        # Python's own filter tells the same sentence again for every line of code that leads to it.
+        if str(message) not in said:
+            said.add(str(message))
+            errors.print(f"warning: {printable(str(message))}", style="yellow", markup=False)
+
+    warnings.showwarning = say_once
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False)
     except (InputError, CycloptsError) as error:
