@@ -34,8 +34,8 @@ def pictures(results: Results, further: Sequence[Results]) -> list[Picture]:
     tables = _tables(results)
     if tables:
         caption = "Every case from clean to each attack (thin lines); the thick line is the mean."
-        broad = sum(table.shape[1] for table in tables.values()) > 16
-        found.append(Picture("figures/slope.svg", caption, slope_figure(tables), broad))
+        slope = slope_figure(tables)
+        found.append(Picture("figures/slope.svg", caption, slope, _is_broad(slope)))
     organ = organ_figure(results)
     if organ is not None:
         caption = "Drop to the worst attack within epsilon against the true volume of the organ, one mark a case."
@@ -49,8 +49,14 @@ def pictures(results: Results, further: Sequence[Results]) -> list[Picture]:
         caption = "Mean DSC against steps, for attacks that differ in nothing else."
         found.append(Picture("figures/steps.svg", caption, curve_figure(by_steps, "steps")))
     caption = "DSC over cases by class: box from first to third quartile, line at the median, one mark a case."
-    found.append(Picture("figures/classes.svg", caption, distribution_figure(results), broad=True))
+    classes = distribution_figure(results)
+    found.append(Picture("figures/classes.svg", caption, classes, _is_broad(classes)))
     return found
+
+
+def _is_broad(figure: Figure) -> bool:
+    """Return whether a figure, whose width is in inches, is too wide to stand beside another."""
+    return bool(figure.get_figwidth() > 8)
 
 
 def _tables(results: Results) -> dict[str, pd.DataFrame]:

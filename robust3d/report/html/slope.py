@@ -28,7 +28,7 @@ def slope_figure(tables: dict[str, pd.DataFrame]) -> Figure:
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             frame.plot(places, table.mean(), color=colour, linewidth=2.6, marker=marker, label="mean")
             name_places(frame, table.columns.tolist())
-            frame.set_title(short(model))
+            frame.set_title(short(model, 24))
             frame.set_ylim(-3, 103)
             frame.grid(axis="y", alpha=0.25)
         frames[0].set_ylabel("DSC, percent")

@@ -35,13 +35,15 @@ function place(heading) {
   tip.style.left = `${Math.max(4, Math.min(box.left, document.documentElement.clientWidth - own.width - 4))}px`;
 }
 
-// A definition does not move with the page; Escape hides it without leaving its heading.
-function hide() {
-  for (const tip of document.querySelectorAll("[role=tooltip]")) tip.hidden = true;
-}
-window.addEventListener("scroll", hide, { capture: true, passive: true });
+// A definition stays with its heading when the page or the table is scrolled.
+const shown = () => [...document.querySelectorAll("thead th:hover, thead th:focus-within")].filter(
+  (heading) => heading.querySelector("[role=tooltip]:not([hidden])"));
+window.addEventListener("scroll", () => shown().forEach(place), { capture: true, passive: true });
+
+// Escape hides it without leaving the heading.
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") hide();
+  if (event.key !== "Escape") return;
+  for (const heading of shown()) heading.querySelector("[role=tooltip]").hidden = true;
 });
 
 // Everything is shown on paper.
