@@ -8,6 +8,16 @@ root="$(mkdir -p "$2" && cd "$2" && pwd)"
 port="${SLURM_TEST_PORT:-16817}"
 
 stop() {
+    # Jobs first: they outlive their daemons.
+    if [ -f "$root/slurmctld.pid" ]; then
+        timeout 10 scancel --user root 2>/dev/null || true
+        for _ in $(seq 40); do
+            if [ -z "$(timeout 5 squeue --noheader 2>/dev/null)" ]; then
+                break
+            fi
+            sleep 0.5
+        done
+    fi
     for daemon in slurmd slurmctld munged; do
         if [ -f "$root/$daemon.pid" ]; then
             kill -KILL "$(cat "$root/$daemon.pid")" 2>/dev/null || true
@@ -16,6 +26,7 @@ stop() {
     done
 }
 
+export SLURM_CONF="$root/slurm.conf"
 if [ "$action" = stop ]; then
     stop
     exit 0
@@ -61,7 +72,6 @@ SlurmdLogFile=$root/slurmd.log
 NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=1024 State=UNKNOWN
 PartitionName=tests Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4
 CONF
-export SLURM_CONF="$root/slurm.conf"
 
 stop
 setpriv --reuid munge --regid munge --clear-groups munged --socket "$root/munge/socket" --key-file "$root/munge/key" \

@@ -23,18 +23,18 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, made_report):
-    """A page that fails the test for any message, error or request beyond the folder of the report."""
+def page(browser, made_report, made_site):
+    """A page that fails the test for any message, error or request beyond the folders of report and site."""
     opened = browser.new_page()
     # Milliseconds; WebGL in software on a busy machine is slow.
     opened.set_default_timeout(120_000)
     complaints: list[str] = []
     opened.on("console", lambda message: complaints.append(message.text))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    home = made_report.as_uri()
+    homes = (made_report.as_uri(), made_site.as_uri())
 
     def watch(request) -> None:
-        if not request.url.startswith((home, "data:", "blob:")):
+        if not request.url.startswith((*homes, "data:", "blob:")):
             complaints.append(request.url)
 
     opened.on("request", watch)
@@ -66,7 +66,36 @@ def test_tables_sort_by_keyboard(page, made_report) -> None:
     assert page.locator("figure img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
     # Nothing lies over the links to the pages of the cases.
     page.locator("#cases a").click(trial=True)
-    page.locator("p a", has_text="case_0").click(trial=True)
+    page.locator(".gallery a", has_text="case_0").click(trial=True)
+
+
+def test_definitions_lie_within_the_window(page, made_report) -> None:
+    page.set_viewport_size({"width": 400, "height": 700})
+    page.goto((made_report / "index.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    for number in range(page.locator("#board th button").count()):
+        page.locator("#board th button").nth(number).focus()
+        tip = page.locator("#board [role=tooltip]").nth(number)
+        tip.wait_for(state="visible")
+        box = tip.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 400
+        assert box["y"] >= 0
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+
+
+def test_the_public_board_sorts_with_the_same_script(page, made_site) -> None:
+    page.goto((made_site / "index.html").as_uri())
+    assert [path.name for path in made_site.glob("*.html")] == ["index.html"]
+    heading = page.locator("#board-1 th", has_text="best known")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert first_column(page, "board-1") == ["robust", "natural"]
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert first_column(page, "board-1") == ["natural", "robust"]
+    # The style is applied too, although it stands in the page.
+    assert page.locator("#board-1").evaluate("one => getComputedStyle(one).borderSpacing") == "0px"
 
 
 def test_viewer_shows_what_was_measured(page, made_report, made_results) -> None:

@@ -3,41 +3,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from robust3d.benchmarks.board.board import BoardRow, BoardTable
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column.
-
-    Parameters
-    ----------
-    heading : str
-        What it is called.
-    meaning : str
-        Definition, with the unit.
-    number : bool
-        Whether it holds numbers.
-    """
-
-    heading: str
-    meaning: str
-    number: bool = True
-
+from robust3d.report.web.table import Column, Entry, percent
 
 _BEFORE = (
-    Column("model", "name of the model", number=False),
-    Column("defense", "training recipe of the model's card", number=False),
-    Column("best known", "like worst, over the stronger attacks of others too; rows are sorted by it, percent"),
+    Column("model", "name of the model", numeric=False),
+    Column("defense", "training recipe of the model's card", numeric=False),
+    Column(
+        "best known",
+        "like worst, over the stronger attacks of others too; rows are sorted by it, percent",
+        sorted="descending",
+    ),
     Column("worst", "mean over cases of the lowest DSC that any attack within epsilon reaches on the case, percent"),
     Column("clean", "mean ± standard deviation over cases of the DSC without an attack, percent"),
 )
 _AFTER = (
     Column("drop", "clean mean minus the lowest attacked mean, with its paired bootstrap 95% interval, points"),
-    Column("doctor", "flags that robust3d doctor raised on these weights", number=False),
-    Column("by", "who submitted the results, and when", number=False),
+    Column("doctor", "flags that robust3d doctor raised on these weights", numeric=False),
+    Column("by", "who submitted the results, and when", numeric=False),
 )
 
 
@@ -47,19 +32,24 @@ def columns(table: BoardTable) -> list[Column]:
     return [*_BEFORE, *attacks, *_AFTER]
 
 
+def entries(row: BoardRow, table: BoardTable) -> list[Entry]:
+    """Return one cell a column."""
+    return [
+        Entry(row.model, link=row.link or ""),
+        Entry(row.defense),
+        percent(row.best_known_dsc),
+        percent(row.worst_dsc),
+        replace(percent(row.clean_dsc), text=f"{row.clean_dsc:.2f} ± {row.clean_std:.2f}"),
+        *(percent(row.attacks.get(name)) for name in table.attacks),
+        replace(percent(row.drop), text=_drop(row), bar=None),
+        Entry(row.doctor, warns=" flag" in row.doctor and not row.doctor.startswith("no flag")),
+        Entry(f"{row.submitted.by}, {row.submitted.date.isoformat()}"),
+    ]
+
+
 def cells(row: BoardRow, table: BoardTable) -> list[str]:
     """Return one text a column."""
-    return [
-        row.model,
-        row.defense,
-        _number(row.best_known_dsc),
-        _number(row.worst_dsc),
-        f"{row.clean_dsc:.2f} ± {row.clean_std:.2f}",
-        *(_number(row.attacks.get(name)) for name in table.attacks),
-        _drop(row),
-        row.doctor,
-        f"{row.submitted.by}, {row.submitted.date.isoformat()}",
-    ]
+    return [entry.text for entry in entries(row, table)]
 
 
 def claims(row: BoardRow) -> list[str]:
@@ -70,11 +60,6 @@ def claims(row: BoardRow) -> list[str]:
     ]
 
 
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.2f}"
-
-
 def _drop(row: BoardRow) -> str:
-    if row.drop_ci_low is None or row.drop_ci_high is None:
-        return _number(row.drop)
-    return f"{_number(row.drop)} [{row.drop_ci_low:.2f}, {row.drop_ci_high:.2f}]"
+    interval = row.drop_ci_low is not None and row.drop_ci_high is not None
+    return percent(row.drop).text + (f" [{row.drop_ci_low:.2f}, {row.drop_ci_high:.2f}]" if interval else "")

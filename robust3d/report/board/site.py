@@ -7,14 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.table import Table
 from rich.text import Text
 
 from robust3d.benchmarks.board.board import Board, BoardTable
 from robust3d.foundation.files import make_folder, write_text
-from robust3d.report.board.columns import cells, claims, columns
+from robust3d.report.board.columns import cells, claims, columns, entries
 from robust3d.report.escape import escape_markdown
+from robust3d.report.web.pages import environment, inlined
+from robust3d.report.web.table import TableView
 
 
 def write_site(board: Board, folder: Path) -> list[Path]:
@@ -29,10 +30,8 @@ def write_site(board: Board, folder: Path) -> list[Path]:
 
 def page(board: Board) -> str:
     """Return the page; every text of an entry is escaped."""
-    environment = Environment(
-        loader=PackageLoader("robust3d.report.board"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("board.html").render(tables=[_view(table) for table in board.tables])
+    template = environment("robust3d.report.board").get_template("board.html.j2")
+    return template.render(assets=inlined(), tables=[_view(table) for table in board.tables])
 
 
 def markdown(board: Board) -> str:
@@ -42,14 +41,14 @@ def markdown(board: Board) -> str:
         heads = columns(table)
         lines += [f"## {escape_markdown(table.benchmark)}", "", f"{escape_markdown(describe(table))}", ""]
         lines.append("| " + " | ".join(escape_markdown(one.heading) for one in heads) + " |")
-        lines.append("|" + "".join("---:|" if one.number else "---|" for one in heads))
+        lines.append("|" + "".join("---:|" if one.numeric else "---|" for one in heads))
         lines += ["| " + " | ".join(map(escape_markdown, cells(row, table))) + " |" for row in table.rows]
         lines.append("")
         for row in table.rows:
             for sentence, claim in zip(claims(row), row.claims, strict=True):
                 address = claim.evidence.url
                 lines += [f"- {escape_markdown(sentence)} (<{address}>, SHA-256 {claim.evidence.sha256})"]
-        lines += [f"- **{escape_markdown(one.heading)}**: {escape_markdown(one.meaning)}." for one in heads]
+        lines += [f"- **{escape_markdown(one.heading)}**: {escape_markdown(one.definition)}." for one in heads]
         lines.append("")
     return "\n".join(lines)
 
@@ -60,7 +59,7 @@ def console_tables(board: Board) -> list[Table]:
     for content in board.tables:
         table = Table(title=content.benchmark, caption=Text(describe(content)), caption_justify="left")
         for column in columns(content):
-            table.add_column(Text(column.heading), justify="right" if column.number else "left", overflow="fold")
+            table.add_column(Text(column.heading), justify="right" if column.numeric else "left", overflow="fold")
         for row in content.rows:
             table.add_row(*map(Text, cells(row, content)))
         shown.append(table)
@@ -73,12 +72,6 @@ def describe(table: BoardTable) -> str:
 
 
 def _view(table: BoardTable) -> dict[str, Any]:
-    rows = [
-        {
-            "row": row,
-            "cells": list(zip(columns(table), cells(row, table), strict=True)),
-            "claims": list(zip(claims(row), row.claims, strict=True)),
-        }
-        for row in table.rows
-    ]
-    return {"table": table, "about": describe(table), "columns": columns(table), "rows": rows}
+    shown = TableView(columns(table), [entries(row, table) for row in table.rows])
+    told = [one for row in table.rows for one in zip(claims(row), row.claims, strict=True)]
+    return {"table": table, "about": describe(table), "shown": shown, "claims": told}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sortable tables of the report: what stands in each cell, by what it sorts, and what each column means."""
+"""The leaderboard and the table of cases of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pandas as pd
 
@@ -13,32 +13,7 @@ from robust3d.benchmarks.diagnostics.flags import Flag
 from robust3d.benchmarks.leaderboard import DEFINITIONS, leaderboard
 from robust3d.benchmarks.results import Results
 from robust3d.report.tables import heading, shown_columns, texts
-
-
-@dataclass(frozen=True)
-class Column:
-    """Heading and definition of a column; numbers stand to the right."""
-
-    heading: str
-    definition: str
-    numeric: bool = True
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Text of a cell, what it sorts by (a number as text, or empty for its text), and where it leads."""
-
-    text: str
-    value: str = ""
-    link: str = ""
-
-
-@dataclass(frozen=True)
-class TableView:
-    """A table of a page."""
-
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Entry]]
+from robust3d.report.web.table import Column, Entry, TableView, percent
 
 
 def board_view(results: Results, titles: Mapping[str, str], flags: Mapping[str, Sequence[Flag]]) -> TableView:
@@ -51,17 +26,18 @@ def board_view(results: Results, titles: Mapping[str, str], flags: Mapping[str, 
     for attack in attacks:
         beyond = "; goes beyond epsilon and never counts as the worst" if attack in unbounded else ""
         meanings[f"{attack}_dsc"] = f"mean DSC under {attack} ({titles[attack]}), percent{beyond}"
+    meanings["model"] += "; a link leads to the commands that measure its rows anew"
     meanings["clean_dsc"] += "; after the sign, its standard deviation over cases"
     meanings["drop"] += "; in brackets its paired bootstrap 95% interval"
     shown = shown_columns(board)
     columns = [Column(heading(one), meanings[one], numeric=one != "model") for one in shown]
     written = texts(board).itertuples(index=False)
     rows = [
-        [Entry(text, "" if pd.isna(row[one]) else str(row[one])) for one, text in zip(shown, line, strict=True)]
+        [_entry(one, row[one], text) for one, text in zip(shown, line, strict=True)]
         for row, line in zip(board.to_dict(orient="records"), written, strict=True)
     ]
     for row in rows:
-        row[0] = Entry(row[0].text)
+        row[0] = Entry(row[0].text, link="provenance.html#commands")
     if flags:
         columns.append(Column("flags", "checks of robust3d doctor that raised a flag; each is explained below"))
         for row in rows:
@@ -89,7 +65,7 @@ def cases_view(results: Results, links: Mapping[str, str]) -> TableView:
         for model in results.models:
             clean, worst = case_scores(results, model, case)
             drop = None if clean is None or worst is None else clean - worst
-            row += [Entry("n/a") if one is None else Entry(f"{one:.2f}", str(one)) for one in (clean, worst, drop)]
+            row += [percent(clean), percent(worst), replace(percent(drop), bar=None)]
         rows.append(row)
     return TableView(columns, rows)
 
@@ -112,9 +88,17 @@ def most_affected(results: Results, number: int) -> list[str]:
     return sorted(drops, key=lambda case: -drops[case])[:number]
 
 
+def _entry(column: str, value: object, text: str) -> Entry:
+    known = isinstance(value, int | float) and not pd.isna(value)
+    return Entry(
+        text, str(value) if known else "", bar=float(str(value)) if known and column.endswith("_dsc") else None
+    )
+
+
 def _flags_entry(model: str, flags: Mapping[str, Sequence[Flag]]) -> Entry:
     if model not in flags:
         return Entry("not examined")
     raised = flags[model]
     names = ", ".join(flag.check for flag in raised)
-    return Entry(f"{len(raised)}: {names}" if raised else "0", str(len(raised)), "#flags" if raised else "")
+    text = f"{len(raised)}: {names}" if raised else "0"
+    return Entry(text, str(len(raised)), "#flags" if raised else "", warns=bool(raised))

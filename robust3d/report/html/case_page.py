@@ -54,6 +54,21 @@ class ModelView:
     overlays: list[Overlay]
 
 
+@dataclass(frozen=True)
+class CaseLink:
+    """What leads to a page: its file, and the model's overlay that is most affected, if any."""
+
+    file: str
+    model: str = ""
+    worst: str = ""
+    overlay: Overlay | None = None
+
+
+def case_file(number: int) -> str:
+    """Return the name of the page of a case."""
+    return f"case-{number}.html"
+
+
 def write_case_page(
     folder: Path,
     number: int,
@@ -63,8 +78,8 @@ def write_case_page(
     *,
     budget: int,
     common: Mapping[str, Any],
-) -> str:
-    """Write ``case-N.html`` with its pictures and volumes, and return its name.
+) -> CaseLink:
+    """Write ``case-N.html`` with its pictures and volumes, and return what leads to it.
 
     Parameters
     ----------
@@ -99,7 +114,7 @@ def write_case_page(
         save_svg(figure, folder / stem / "trace.svg")
     write_page(
         "case.html.j2",
-        folder / f"{stem}.html",
+        folder / case_file(number),
         **common,
         case=case.volume.name,
         stem=stem,
@@ -113,7 +128,11 @@ def write_case_page(
         trace=figure is not None,
         note=note,
     )
-    return f"{stem}.html"
+    shown = [(view, overlay) for view in views for overlay in view.overlays[:1]]
+    if not shown:
+        return CaseLink(case_file(number))
+    view, overlay = max(shown, key=lambda one: one[1].scores[0] - one[1].scores[1])
+    return CaseLink(case_file(number), view.name, view.worst, overlay)
 
 
 def _model(case: ReplayedCase, model: str, place: int, results: Results, tiler: Tiler) -> ModelView:

@@ -16,7 +16,7 @@ def distribution_figure(results: Results) -> Figure:
     attacks = list(dict.fromkeys(attack for _, attack in results.rows))
     width = 0.8 / len(results.models)
     with drawing():
-        figure = Figure(figsize=(1.4 + 0.7 * len(attacks) * len(results.models), 3.4 * len(classes)))
+        figure = Figure(figsize=(max(6.4, 1.4 + 0.5 * len(attacks) * len(results.models)), 3.4 * len(classes)))
         figure.set_layout_engine("constrained")
         frames = figure.subplots(len(classes), 1, squeeze=False)[:, 0]
         for frame, label in zip(frames, classes, strict=True):

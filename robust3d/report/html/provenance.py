@@ -13,7 +13,7 @@ import numpy as np
 from robust3d.benchmarks.cell import CLEAN
 from robust3d.benchmarks.results import CellKey, ResultCell, Results
 from robust3d.foundation.collections import Collections, Kind
-from robust3d.report.html.board import Column, Entry, TableView
+from robust3d.report.web.table import Column, Entry, TableView
 from robust3d.zoo.load import split_name
 
 _COSTS = {
@@ -46,12 +46,12 @@ def cost_view(results: Results, records: Mapping[CellKey, dict[str, Any]]) -> Ta
     return TableView(columns, rows)
 
 
-def commands(results: Results) -> list[tuple[str, str, str]]:
-    """Return model, attack and the command that measures them anew, for every row."""
-    return [
-        (model, attack, command(results, results.cells[model, attack, cases[0]]))
-        for (model, attack), cases in results.rows.items()
-    ]
+def commands(results: Results) -> dict[str, list[tuple[str, str]]]:
+    """Return by model every attack with the command that measures its row anew."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for (model, attack), cases in results.rows.items():
+        found.setdefault(model, []).append((attack, command(results, results.cells[model, attack, cases[0]])))
+    return found
 
 
 def command(results: Results, cell: ResultCell) -> str:

@@ -7,25 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
 
 from robust3d.benchmarks.cell import CLEAN
 from robust3d.benchmarks.diagnostics.flags import Flag
-from robust3d.benchmarks.leaderboard import complete_cases
 from robust3d.benchmarks.replay import Replay
 from robust3d.benchmarks.results import CellKey, Results
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.report.html import provenance
 from robust3d.report.html.board import board_view, cases_view
-from robust3d.report.html.case_page import write_case_page
-from robust3d.report.html.curves import curve_figure, epsilon_curves, step_curves
-from robust3d.report.html.distribution import distribution_figure
-from robust3d.report.html.organ import organ_figure
+from robust3d.report.html.case_page import case_file, write_case_page
+from robust3d.report.html.figures import pictures
 from robust3d.report.html.pages import write_assets, write_page
-from robust3d.report.html.slope import slope_figure
 from robust3d.report.html.style import save_svg
 
 KIND = "robust3d report"
@@ -80,8 +73,16 @@ def write_report(sources: Sources, folder: Path, report: Callable[[CellKey], Non
         Before anything is recomputed, where the sources do not fit together; if the report is too large.
     """
     results, records = sources.results, sources.results.records()
-    common = {"benchmark": results.first.benchmark, "threat": str(results.threat), "version": version("robust3d")}
-    figures = _figures(sources)
+    pages = [("Leaderboard", "index.html"), ("Provenance", "provenance.html")]
+    if sources.replay is not None:
+        pages += [(name, case_file(number)) for number, name in enumerate(sources.cases)]
+    common = {
+        "benchmark": results.first.benchmark,
+        "threat": str(results.threat),
+        "version": version("robust3d"),
+        "pages": pages,
+    }
+    figures = pictures(results, sources.further)
     links, warnings = {}, []
     if sources.replay is not None:
         sources.replay.check(sources.cases)
@@ -95,17 +96,18 @@ def write_report(sources: Sources, folder: Path, report: Callable[[CellKey], Non
                 if not cell.agrees
             ]
     (folder / "figures").mkdir()
-    for file, _, figure in figures:
-        save_svg(figure, folder / file)
+    for one in figures:
+        save_svg(one.figure, folder / one.file)
     write_page(
         "index.html.j2",
         folder / "index.html",
         **common,
         board=board_view(results, _titles(results), sources.flags),
-        cases=cases_view(results, links),
+        cases=cases_view(results, {name: link.file for name, link in links.items()}),
         links=links,
         flags=sources.flags,
-        figures=[(file, caption) for file, caption, _ in figures],
+        figures=figures,
+        facts=_facts(results),
     )
     write_page(
         "provenance.html.j2",
@@ -126,30 +128,19 @@ def write_report(sources: Sources, folder: Path, report: Callable[[CellKey], Non
     return warnings
 
 
-def _figures(sources: Sources) -> list[tuple[str, str, Figure]]:
-    """Return file, caption and figure of all that the results have the numbers for."""
-    results = sources.results
-    found: list[tuple[str, str, Figure | None]] = []
-    tables: dict[str, Any] = {}
-    for model in results.models:
-        attacks = [attack for attack in results.attacks(model) if attack != CLEAN]
-        table = complete_cases([cell.model_dump() for cell in results.cells_of(model)], model, attacks)
-        if not table.empty:
-            tables[model] = table
-    slope = slope_figure(tables) if tables else None
-    found.append(("slope.svg", "Every case from clean to each attack; the thick line is the mean.", slope))
-    unit = results.first.threat["unit"]
-    by_epsilon = epsilon_curves([results, *sources.further])
-    curve = curve_figure(by_epsilon, f"epsilon, {unit}") if by_epsilon else None
-    found.append(("epsilon.svg", "Mean DSC against epsilon; 0 is the clean volume.", curve))
-    by_steps = step_curves(results)
-    curve = curve_figure(by_steps, "steps") if by_steps else None
-    found.append(("steps.svg", "Mean DSC against steps, for attacks that differ in nothing else.", curve))
-    caption = "DSC over cases by class: box from first to third quartile, line at the median, one mark a case."
-    found.append(("classes.svg", caption, distribution_figure(results)))
-    caption = "Drop to the worst attack within epsilon against the true volume of the organ, one mark a case."
-    found.append(("organ.svg", caption, organ_figure(results)))
-    return [(f"figures/{file}", caption, figure) for file, caption, figure in found if figure is not None]
+def _facts(results: Results) -> list[tuple[str, str]]:
+    """Return what was measured, in numbers."""
+    cells = results.cells.values()
+    attacks = {cell.attack for cell in cells} - {CLEAN}
+    return [
+        ("models", str(len(results.models))),
+        ("attacks", str(len(attacks))),
+        ("cases", str(len({cell.case for cell in cells}))),
+        (
+            f"epsilon, {results.first.threat['norm']}",
+            f"{results.first.threat['epsilon']:g} {results.first.threat['unit']}",
+        ),
+    ]
 
 
 def _titles(results: Results) -> dict[str, str]:

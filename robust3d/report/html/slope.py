@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from robust3d.report.html.style import COLOURS, drawing, name_places, short
+from robust3d.report.html.style import COLOURS, INK, MARKERS, drawing, name_places, short
 
 
 def slope_figure(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -21,15 +21,15 @@ def slope_figure(tables: dict[str, pd.DataFrame]) -> Figure:
     with drawing():
         figure = Figure(figsize=(1.0 + 2.6 * len(tables), 3.4), layout="constrained")
         frames = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
-        for frame, (model, table) in zip(frames, tables.items(), strict=True):
+        for number, (frame, (model, table)) in enumerate(zip(frames, tables.items(), strict=True)):
             places = np.arange(table.shape[1])
             for values in table.to_numpy():
-                frame.plot(places, values, color=COLOURS[0], alpha=0.35, linewidth=0.9, marker=".", markersize=3)
-            frame.plot(places, table.mean(), color=COLOURS[1], linewidth=2.6, marker="o", label="mean")
+                frame.plot(places, values, color=INK, alpha=0.3, linewidth=0.9, marker=".", markersize=3)
+            colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+            frame.plot(places, table.mean(), color=colour, linewidth=2.6, marker=marker, label="mean")
             name_places(frame, table.columns.tolist())
-            frame.set_title(short(model))
+            frame.set_title(short(model, 24))
             frame.set_ylim(-3, 103)
             frame.grid(axis="y", alpha=0.25)
         frames[0].set_ylabel("DSC, percent")
-        frames[0].legend(loc="lower left")
     return figure

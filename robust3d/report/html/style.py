@@ -19,7 +19,7 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 MARKERS = "osD^vP"
 """One a series too, so that no figure rests on colour alone."""
 
-_INK = "#010203"
+INK = "#010203"
 """Stands for the colour of text until the file is written."""
 
 _SCHEME = "<style>svg{color:#1b1b1b}@media (prefers-color-scheme:dark){svg{color:#e4e4e4}}</style>"
@@ -30,11 +30,11 @@ def drawing() -> Iterator[None]:
     """Draw within this block: ink that follows the reader's scheme, and names as they are, never as mathematics."""
     with mpl.rc_context(
         {
-            "text.color": _INK,
-            "axes.labelcolor": _INK,
-            "axes.edgecolor": _INK,
-            "xtick.color": _INK,
-            "ytick.color": _INK,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
             "text.parse_math": False,
             "svg.hashsalt": "robust3d",
             "font.size": 9,
@@ -49,7 +49,7 @@ def save_svg(figure: Figure, path: Path) -> None:
     stream = StringIO()
     with drawing():
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = stream.getvalue().replace(_INK, "currentColor")
+    text = stream.getvalue().replace(INK, "currentColor")
     path.write_text(re.sub(r"(<svg\b[^>]*>)", lambda found: found[1] + _SCHEME, text, count=1), encoding="utf-8")
 
 

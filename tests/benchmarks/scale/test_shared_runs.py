@@ -16,17 +16,7 @@ import pytest
 from robust3d.benchmarks.scale.progress import read_progress
 from robust3d.cli.app import main
 from tests.benchmarks.scale.comparing import assert_same
-
-
-def owners(out) -> dict[str, int]:
-    """Return the process that holds each claim."""
-    found = {}
-    for path in out.glob("claims/*"):
-        try:
-            found[path.name.partition(".")[0]] = json.loads(path.read_text())["pid"]
-        except (OSError, ValueError):
-            continue
-    return found
+from tests.cluster.killing import owners
 
 
 def workers(process) -> list[int]:
