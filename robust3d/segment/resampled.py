@@ -126,7 +126,7 @@ class Resampled:
 
         def deployed(logits: Tensor, labels: Tensor) -> Tensor:
             if mode == "fused":
-                logits, labels = self._from_grid(logits, seen), truth[None].long()
+                logits, labels = self._from_grid(logits, seen), truth[None].long().to(logits.device)
             return chosen(self._scores(logits, 1), labels)
 
         with torch.enable_grad():
