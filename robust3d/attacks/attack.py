@@ -19,6 +19,7 @@ from robust3d.foundation.digest import mix_seed
 from robust3d.foundation.errors import InputError
 from robust3d.metrics.counts import foreground_dsc
 from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.placed import placed
 from robust3d.segment.recall import predict
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
@@ -138,12 +139,12 @@ class Attempt:
         self.volume = volume
         self.threat = threat
         self.seed = seed
-        self.pipeline = pipeline
+        self.pipeline = placed(pipeline, volume)
         self.clean = torch.from_numpy(volume.image).to(pipeline.device)
         if bounded:
             threat.check_clean(self.clean)
         self.label = torch.from_numpy(volume.known_label()).to(pipeline.device)
-        self.frozen = pipeline.frozen_at(threat.origin(self.clean))
+        self.frozen = self.pipeline.frozen_at(threat.origin(self.clean))
         self.trace: list[float] = []
         self.gradients = 0
         self.queries = 0

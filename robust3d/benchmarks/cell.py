@@ -19,6 +19,7 @@ from robust3d.foundation.digest import digest_json
 from robust3d.metrics.counts import Counts, count
 from robust3d.segment.cost import counting
 from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.placed import placed
 from robust3d.segment.prediction import Prediction
 from robust3d.segment.recall import predict_clean
 from robust3d.threat.model import ThreatModel
@@ -111,6 +112,7 @@ class Cell:
         time and ``peak_memory_mb`` the process's largest resident memory so far (on a GPU, the largest allocation).
         """
         began = time.perf_counter()
+        pipeline = placed(pipeline, volume)
         with counting() as windows:
             adversarial = None if self.attack is None else self.attack(pipeline, volume, self.threat, self.seed)
             if adversarial is None:

@@ -20,6 +20,7 @@ from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.metrics.counts import count
 from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.placed import placed
 from robust3d.segment.precision import Precision
 from robust3d.volume.volume import Volume
 
@@ -142,7 +143,7 @@ class Replay:
 
     def cell(self, cell: ResultCell, volume: Volume) -> Replayed:
         """Compute one cell of a case."""
-        pipeline, attack = self._pipeline(cell), self._cell(cell).attack
+        pipeline, attack = placed(self._pipeline(cell), volume), self._cell(cell).attack
         image = volume.image
         if attack is not None:
             image = attack(pipeline, volume, self.threat, cell.seed).volume.image

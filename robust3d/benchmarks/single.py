@@ -16,6 +16,7 @@ from robust3d.attacks.attack import Attack
 from robust3d.foundation.files import make_folder, write_text
 from robust3d.metrics.counts import foreground_dsc
 from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.placed import placed
 from robust3d.segment.recall import predict_clean
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.nifti import read_volume, save_label
@@ -48,6 +49,7 @@ def attack_file(
 ) -> FileAttack:
     """Attack a case and write ``adversarial.nii.gz``, both predictions and ``result.json`` into ``out``."""
     make_folder(out)
+    pipeline = placed(pipeline, case)
     clean = predict_clean(pipeline, case.image)
     adversarial = attack(pipeline, case, threat, seed)
     path = out / "adversarial.nii.gz"
@@ -74,6 +76,7 @@ def attack_file(
         "queries": adversarial.queries,
         "seconds": round(adversarial.seconds, 3),
         "model_sha256": pipeline.weights_sha256,
+        "pipeline": pipeline.settings(),
         "volume_sha256": case.sha256,
     }
     write_text(out / "result.json", json.dumps(figures, indent=2) + "\n")

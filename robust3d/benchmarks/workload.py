@@ -13,6 +13,7 @@ from robust3d.benchmarks.rehearsal import PREDICT, Request
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.grid import overlap
 from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.resampled import Resampled
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.windows import WindowPlan
 from robust3d.volume.labels import IGNORE
@@ -47,10 +48,10 @@ def windows_of(pipeline: Pipeline, volume: Volume) -> list[StageWindows]:
     InputError
         If the pipeline is of a kind whose windows cannot be seen.
     """
-    label = volume.known_label()
     stages = segmenters(pipeline)
-    counted = [_count(stages[0], label)]
     model = behind_transforms(pipeline)
+    label = model.label_on_grid(volume) if isinstance(model, Resampled) else volume.known_label()
+    counted = [_count(stages[0], label)]
     if isinstance(model, CoarseToFine):
         box = model.box_around((label > 0) & (label != IGNORE))
         counted.append(StageWindows(0, 0, 0, True) if box is None else _count(model.fine, label[box]))

@@ -36,7 +36,8 @@ def attack(
     Parameters
     ----------
     model
-        Name of a model, NAME/coarse for one stage, or a path: a MONAI bundle, a card (docs/models.md).
+        Name of a model, NAME/coarse for one stage, or a path: a MONAI bundle, a results folder of nnU-Net, a card
+        (docs/models.md).
     image
         NIfTI volume (.nii or .nii.gz).
     label

@@ -73,6 +73,7 @@ def doctor(
     from robust3d.foundation.collections import Collections
     from robust3d.foundation.files import write_text
     from robust3d.report.diagnosis import findings_json, findings_table, tally
+    from robust3d.segment.placed import placed
     from robust3d.threat.model import ThreatModel
     from robust3d.zoo.load import load_model
 
@@ -95,7 +96,7 @@ def doctor(
         console.width = 160
     examined = []
     for number, case in enumerate(_cases(image, label, pipeline.classes, count)):
-        exam = Exam(pipeline, case, threat, chosen, seed)
+        exam = Exam(placed(pipeline, case), case, threat, chosen, seed)
         if number == 0:
             gradients, predictions = cost(chosen)
             messages.print(

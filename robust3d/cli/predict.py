@@ -24,7 +24,8 @@ def predict(
     Parameters
     ----------
     model
-        Name of a model, NAME/coarse for one stage, or a path: a MONAI bundle, a card (docs/models.md).
+        Name of a model, NAME/coarse for one stage, or a path: a MONAI bundle, a results folder of nnU-Net, a card
+        (docs/models.md).
     image
         NIfTI volume (.nii or .nii.gz).
     label
@@ -34,6 +35,7 @@ def predict(
     from robust3d.foundation.collections import Collections
     from robust3d.foundation.files import make_folder
     from robust3d.metrics.counts import foreground_dsc
+    from robust3d.segment.placed import placed
     from robust3d.volume.nifti import read_volume, save_label
     from robust3d.zoo.load import load_model
 
@@ -41,7 +43,7 @@ def predict(
     pipeline = load_model(model, device=device, collections=Collections.open(collection))
     case = read_volume(image, label, classes=range(pipeline.classes))
     path = make_folder(out) / "prediction.nii.gz"
-    prediction = pipeline.predict(case.image)
+    prediction = placed(pipeline, case).predict(case.image)
     save_label(prediction.mask, case, path)
     console = Console(highlight=False)
     if case.label is not None:

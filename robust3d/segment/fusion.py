@@ -33,7 +33,7 @@ class Fusion:
     kind : str
         Mean of ``"probabilities"`` (softmax) or of ``"logits"``, or majority ``"vote"``.
     weighting : str
-        ``"constant"``, or ``"gaussian"`` toward the centre of a window.
+        ``"constant"``; ``"gaussian"`` (MONAI's) or ``"nnunet"`` toward the centre of a window.
     """
 
     kind: FusionKind = "probabilities"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -16,7 +18,7 @@ from robust3d.foundation.errors import InputError
 from robust3d.segment.grid import Corner, Grid, Shape
 from robust3d.volume.slabs import slabs
 
-Weighting = Literal["constant", "gaussian"]
+Weighting = Literal["constant", "gaussian", "nnunet"]
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,16 @@ def window_weights(window: Shape, weighting: Weighting) -> Tensor:
     """Return the fusion weight of each voxel of a window, float32.
 
     ``constant`` is 1; ``gaussian`` is MONAI's importance map: sigma of 0.125 of the window, centred at
-    (w - 1) / 2, never below 1e-3.
+    (w - 1) / 2, never below 1e-3. ``nnunet`` is nnU-Net's: a filtered point at w // 2 with the same sigma, 10 at its
+    largest, in half precision, its zeros replaced by the least of the others.
     """
+    if weighting == "nnunet":
+        point = np.zeros(window)
+        point[tuple(length // 2 for length in window)] = 1
+        importance = gaussian_filter(point, [length / 8 for length in window], mode="constant")
+        halves = (importance / (importance.max() / 10)).astype(np.float16)
+        halves[halves == 0] = halves[halves > 0].min()
+        return torch.from_numpy(halves.astype(np.float32))
     weights = torch.ones(window)
     if weighting == "gaussian":
         for axis, length in enumerate(window):

@@ -17,6 +17,7 @@ from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.grid import parse_grid
 from robust3d.segment.intensity import Intensity, hu_window, zscore
 from robust3d.segment.precision import Precision
+from robust3d.segment.resampled import Resampled
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.transform import BitDepth, InputTransform, Smoothing
 from robust3d.segment.transformed import Transformed
@@ -30,7 +31,7 @@ FOLD = "fold-"
 
 def load_model(
     name: str, *, device: str = "auto", precision: Precision = "exact", collections: Collections | None = None
-) -> Segmenter | CoarseToFine | Transformed:
+) -> Segmenter | CoarseToFine | Transformed | Resampled:
     """Return a model of the zoo, ready to predict and to attack.
 
     Parameters
@@ -38,7 +39,8 @@ def load_model(
     name : str
         Such as ``"resdsn-c2f-natural"``, ``"NAME/fold-1"`` for one fold of a cross-validated model, or
         ``"resdsn-c2f-natural/coarse"`` for one stage alone; the fine stage alone has the component filter of the
-        cascade. Or a path to a model of another format: a MONAI bundle, a card, a model file; see docs/models.md.
+        cascade. Or a path to a model of another format: a MONAI bundle, a results folder of nnU-Net, a card, a model
+        file; see docs/models.md.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``..., or ``"auto"``: CUDA where there is a device; see
         :func:`find_device`.

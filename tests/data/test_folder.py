@@ -74,8 +74,8 @@ def change(folder: Path, **entries: object) -> None:
         (lambda folder: (folder / "dataset.json").write_text("[]"), "must hold an object"),
         (lambda folder: change(folder, channel_names={"0": "T1", "1": "T2"}), "exactly one channel"),
         (
-            lambda folder: change(folder, labels={"background": 0, "both": [1, 2]}),
-            "from 0 to 255; regions",
+            lambda folder: change(folder, labels={"background": 0, "both": [1, "2"]}),
+            "from 0 to 255, or a list of these for a region",
         ),
         (lambda folder: (folder / "labelsTr" / "train_0001.nii.gz").unlink(), "case train_0001 has no label"),
         (lambda folder: change(folder, file_ending=".nrrd"), "file_ending .*supported"),

@@ -203,3 +203,14 @@ def test_the_docs_list_every_layout() -> None:
     rows = [line.split("|")[1].strip(" `") for line in text.splitlines() if line.startswith("| `")]
     assert rows[: len(LAYOUTS)] == [layout.name for layout in LAYOUTS]
     assert {layout.name for layout in LAYOUTS} == {*WRITERS, "nih"}
+
+
+def test_regions_of_an_nnunet_folder_are_their_labels(tmp_path) -> None:
+    WRITERS["nnunet"](tmp_path)
+    path = tmp_path / "dataset.json"
+    content = json.loads(path.read_text())
+    content |= {"labels": {"background": 0, "whole": [1, 2], "tumour": [2]}, "regions_class_order": [1, 2]}
+    path.write_text(json.dumps(content))
+    dataset = FolderDataset.open(tmp_path, classes=[ClassCard(name="lesion", labels=("tumour",))])
+    assert np.array_equal(dataset.load("case_a").known_label(), arrays("case_a")[1] == 2)
+    assert np.array_equal(FolderDataset.open(tmp_path).load("case_a").known_label(), arrays("case_a")[1])

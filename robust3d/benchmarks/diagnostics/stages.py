@@ -10,6 +10,7 @@ from robust3d.foundation.errors import InputError
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.prediction import Box
+from robust3d.segment.resampled import Resampled
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.transformed import Transformed
 
@@ -52,4 +53,6 @@ def segmenters(pipeline: Pipeline) -> tuple[Segmenter, ...]:
         return (model,)
     if isinstance(model, CoarseToFine):
         return model.coarse, model.fine
+    if isinstance(model, Resampled):
+        return (model.model,)
     raise InputError(f"the windows of a {type(model).__name__} cannot be seen from outside")

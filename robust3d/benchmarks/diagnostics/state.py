@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from robust3d.benchmarks.diagnostics.epsilon import SLACK
 from robust3d.benchmarks.diagnostics.exam import Exam
 from robust3d.benchmarks.diagnostics.finding import Figure, Judgement, check, percent
-from robust3d.benchmarks.diagnostics.stages import segmenters
+from robust3d.benchmarks.diagnostics.stages import behind_transforms, segmenters
 from robust3d.segment.network import evaluating, window_logits
+from robust3d.segment.resampled import Resampled
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.windows import WindowPlan
+from robust3d.volume.labels import IGNORE
 
 
 @check(
@@ -91,11 +93,14 @@ def statistics(exam: Exam) -> Judgement:
 
 def _organ_window(stage: Segmenter, exam: Exam) -> Tensor:
     """Return the normalised window of a stage's grid that holds most of the organ."""
-    fixed = stage.intensity.frozen_at(exam.origin)
-    plan = WindowPlan.of(exam.volume.shape, stage.window, stage.grid)
-    organ = plan.padded(exam.organ, False)
+    model, origin, label = behind_transforms(exam.pipeline), exam.origin, exam.label
+    if isinstance(model, Resampled):
+        origin, label = model.on_grid(exam.origin), torch.from_numpy(model.label_on_grid(exam.volume))
+    fixed = stage.intensity.frozen_at(origin)
+    plan = WindowPlan.of((origin.shape[0], origin.shape[1], origin.shape[2]), stage.window, stage.grid)
+    organ = plan.padded((label > 0) & (label != IGNORE), False)
     corner = max(plan.corners, key=lambda corner: int(organ[plan.place(corner)].sum()))
-    volume = plan.padded(fixed.normalise(exam.origin), fixed.normalised_padding(exam.origin))
+    volume = plan.padded(fixed.normalise(origin), fixed.normalised_padding(origin))
     return volume[plan.place(corner)]
 
 

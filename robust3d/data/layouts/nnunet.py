@@ -43,10 +43,24 @@ class NnunetRaw(NiftiLayout):
             name = image.name.removesuffix(f"_0000{ending}")
             entries.append(Entry(name, image, root / "labelsTr" / f"{name}{ending}"))
         problems += [f"case {one.name} has no label {one.label}" for one in entries if not one.label.is_file()]
-        labels = card.get("labels")
-        if not isinstance(labels, dict) or not all(type(one) is int and 0 <= one < 256 for one in labels.values()):
-            problems.append(f"{path} needs labels as name: integer from 0 to 255; regions are not supported")
-            labels = None
+        labels = _values(card.get("labels"))
+        if labels is None:
+            problems.append(f"{path} needs labels as name: integer from 0 to 255, or a list of these for a region")
         # A case without a label is told once.
         entries = sorted((one for one in entries if one.label.is_file()), key=lambda entry: entry.name)
         return Listing(entries, labels, ignore=None if labels is None else labels.get("ignore"), problems=problems)
+
+
+def _values(labels: object) -> dict[str, int] | None:
+    """Return the value of each label; of regions the values that have no name of their own, by their number."""
+    if not isinstance(labels, dict):
+        return None
+    named, regions = {}, []
+    for name, value in labels.items():
+        if isinstance(value, list) and len(value) != 1:
+            regions += value
+        else:
+            named[name] = value[0] if isinstance(value, list) else value
+    if not all(type(one) is int and 0 <= one < 256 for one in (*named.values(), *regions)):
+        return None
+    return named | {str(one): one for one in sorted({*regions} - {*named.values()})}

@@ -14,7 +14,7 @@ from robust3d.segment.intensity import Intensity
 from robust3d.segment.outputs import Outputs
 from robust3d.segment.windows import Weighting
 
-FormatName = Literal["monai-bundle", "state-dict", "torchscript", "torch-export", "factory"]
+FormatName = Literal["monai-bundle", "state-dict", "torchscript", "torch-export", "factory", "nnunet"]
 
 
 class ForeignAbout(Card):
@@ -105,6 +105,19 @@ class ForeignIntensity(Card):
         return Intensity(**window, offset=self.offset if fixed else 0.0, scale=self.scale if fixed else 1.0)
 
 
+class NnunetSection(Card):
+    """What ``nnUNetv2_predict`` takes as options, with its defaults."""
+
+    folds: tuple[Literal["0", "1", "2", "3", "4", "all"], ...] = ()
+    """All that were trained, by default."""
+    checkpoint: str = Field(default="checkpoint_final.pth", pattern=r"^[\w.-]+\.pth$")
+    configuration: str = ""
+    """That of the checkpoint, by default."""
+    mirroring: bool = True
+    step: float = Field(default=0.5, gt=0, le=1)
+    """Of the window."""
+
+
 class ForeignCard(Card):
     """A card of the collection ``zoo`` with the key ``model.format``."""
 
@@ -112,9 +125,16 @@ class ForeignCard(Card):
     network: ForeignNetwork = Field(default_factory=ForeignNetwork)
     inference: InferenceCard | None = None
     intensity: ForeignIntensity | None = None
+    nnunet: NnunetSection | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> ForeignCard:
+        if self.model.format == "nnunet":
+            if self.inference is not None or self.intensity is not None:
+                raise ValueError("plans.json says how a model of nnU-Net works; leave inference and intensity out")
+            return self
+        if self.nnunet is not None:
+            raise ValueError("the section nnunet belongs to the format 'nnunet'")
         if self.model.format != "monai-bundle" and (self.inference is None or self.intensity is None):
             raise ValueError(
                 f"the format {self.model.format!r} says nothing about windows and intensity; add the sections "

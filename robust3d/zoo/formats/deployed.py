@@ -15,9 +15,11 @@ from robust3d.foundation.errors import InputError
 from robust3d.segment.fusion import FusionKind
 from robust3d.segment.grid import Grid, Shape, parse_grid
 from robust3d.segment.intensity import Intensity
+from robust3d.segment.model_grid import ModelGrid
 from robust3d.segment.network import Predictor, digest_network
 from robust3d.segment.outputs import Outputs
 from robust3d.segment.precision import Precision
+from robust3d.segment.resampled import Resampled
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.windows import Weighting
 from robust3d.zoo.formats.card import ForeignCard
@@ -141,22 +143,31 @@ class Deployed:
         JSON-ready description for results.
     weights_sha256 : str or None
         Identity of weights (and program); the hash of the module's state by default.
+    model_grid : ModelGrid or None
+        Where it works, if that is not the grid of the volume.
+    regions : tuple of int
+        Class of each region, on such a grid; see :class:`Resampled`.
     """
 
     network: Predictor
     deployment: Deployment
     architecture: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: str | None = None
+    model_grid: ModelGrid | None = None
+    regions: tuple[int, ...] = ()
 
-    def segmenter(self, device: torch.device, precision: Precision) -> Segmenter:
+    def pipeline(self, device: torch.device, precision: Precision) -> Segmenter | Resampled:
         """Return the pipeline on a device."""
         network = self.network.to(device) if isinstance(self.network, nn.Module) else self.network
-        return self.deployment.segmenter(
+        segmenter = self.deployment.segmenter(
             network,
             precision=precision,
             architecture=self.architecture,
             weights_sha256=self.weights_sha256 or digest_network(network),
         )
+        if self.model_grid is None:
+            return segmenter
+        return Resampled(model=segmenter, grid=self.model_grid, regions=self.regions)
 
 
 class ModelFormat(Protocol):

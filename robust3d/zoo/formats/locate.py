@@ -13,11 +13,14 @@ from robust3d.foundation.errors import InputError
 BUNDLE_CONFIG = Path("configs") / "inference.json"
 """What makes a folder a MONAI bundle."""
 
+NNUNET_PLANS = "plans.json"
+"""What makes a folder the results of nnU-Net, whose own name says its trainer, plans and configuration."""
+
 _SUFFIXES = (".toml", ".pt", ".pth", ".ts", ".pt2", ".safetensors")
 
 
 def model_path(name: str, collections: Collections) -> Path | None:
-    """Return the bundle folder or card that ``name`` is a path to; ``None`` for a name of the zoo, which comes first.
+    """Return the model folder or card that ``name`` is a path to; ``None`` for a name of the zoo, which comes first.
 
     Raises
     ------
@@ -30,12 +33,15 @@ def model_path(name: str, collections: Collections) -> Path | None:
         return None
     path = Path(name)
     if path.is_dir():
-        if (path / BUNDLE_CONFIG).is_file():
+        if (path / BUNDLE_CONFIG).is_file() or is_nnunet(path):
             return path
         if (path / "card.toml").is_file():
             return path / "card.toml"
         if os.sep in name or name == ".":
-            raise InputError(f"model folder {path} is no MONAI bundle ({BUNDLE_CONFIG}) and has no card.toml")
+            raise InputError(
+                f"model folder {path} is no MONAI bundle ({BUNDLE_CONFIG}), no results folder of nnU-Net "
+                f"({NNUNET_PLANS}) and has no card.toml"
+            )
         return None
     if path.suffix not in _SUFFIXES:
         return None
@@ -50,8 +56,13 @@ def model_path(name: str, collections: Collections) -> Path | None:
     return card
 
 
+def is_nnunet(path: Path) -> bool:
+    """Return whether a folder holds the results of nnU-Net: its plans, or folds without them."""
+    return (path / NNUNET_PLANS).is_file() or any(path.glob("fold_*/*.pth"))
+
+
 def is_foreign(path: Path) -> bool:
-    """Return whether a path is a bundle folder, or a card with the key ``model.format``."""
+    """Return whether a path is a model folder of another tool, or a card with the key ``model.format``."""
     if path.is_dir():
         return True
     try:
