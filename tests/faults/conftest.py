@@ -35,7 +35,9 @@ def work(tiny_zoo, tmp_path_factory) -> Work:
         (zoo / "zoo" / "balls" / path.name).write_bytes(content.replace(b'name = "tiny"', b'name = "balls"'))
     card = (tiny_zoo / "benchmarks" / "tiny-bench.toml").read_text().replace(DATA, 'source = "folder"')
     (zoo / "benchmarks").mkdir()
-    (zoo / "benchmarks" / "balls.toml").write_text(card.replace("tiny-bench", "balls").replace('"tiny"', '"balls"'))
+    for before, now in (("tiny-bench", "balls"), ('"tiny"', '"balls"'), ("ifgsm", "identity")):
+        card = card.replace(before, now)
+    (zoo / "benchmarks" / "balls.toml").write_text(card)
     labels = {"background": 0, "pancreas": 1}
     write_folder(Balls(), root / "data", name="Balls", labels=labels, report=lambda _: None)
     (root / "short.toml").write_text(RECIPE)

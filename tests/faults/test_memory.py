@@ -33,7 +33,7 @@ def huge(path) -> None:
     os.truncate(path, 352 + 2 * 4000 * 4000 * 3200)
 
 
-@pytest.mark.parametrize("name", ["run", "predict"])
+@pytest.mark.parametrize("name", ["run", pytest.param("predict", marks=pytest.mark.slow)])
 def test_a_volume_that_cannot_fit_is_refused_with_the_estimate(launcher, work, tmp_path, name) -> None:
     data = shutil.copytree(work.data, tmp_path / "data")
     for path in data.rglob("*.gz"):
