@@ -10,7 +10,10 @@ import importlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +40,21 @@ def _become(order: dict[str, Any]) -> None:
     # What is spawned loads robust3d anew, seconds of work that no fault is looked for in.
     context = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda *_: context  # type: ignore[assignment]
+    os.fork = partial(_fork_deaf, os.fork)
     if order["fault"] is not None:
         name, options = order["fault"]
         module, _, function = name.partition(":")
         getattr(importlib.import_module(module), function)(**options)
     sys.argv = ["robust3d", *order["words"]]
+
+
+def _fork_deaf(fork: Callable[[], int]) -> int:
+    """Fork a child that never hears what workers ignore, since one that is spawned inherits no handler of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    pid = fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
 
 
 def serve() -> bool:

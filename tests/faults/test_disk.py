@@ -164,7 +164,8 @@ def lose(launcher: Launcher, work: Work, root: Path, name: str, before: dict, se
 
 
 def test_a_folder_that_vanishes(launcher, work, whole, tmp_path) -> None:
-    lose(launcher, work, tmp_path / "one", "run", whole("run").result, 0.6)
+    undisturbed = whole("run")
+    lose(launcher, work, tmp_path / "one", "run", undisturbed.result, 0.6 * undisturbed.seconds)
 
 
 @pytest.mark.slow
@@ -172,5 +173,10 @@ def test_a_folder_that_vanishes(launcher, work, whole, tmp_path) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_folder_that_vanishes_at_any_moment(launcher, work, whole, tmp_path, name) -> None:
     draw = random.Random(name)
-    codes = [lose(launcher, work, tmp_path / str(n), name, whole(name).result, draw.random() * 1.5) for n in range(12)]
+    undisturbed = whole(name)
+    moments = [draw.random() * undisturbed.seconds for _ in range(12)]
+    codes = [
+        lose(launcher, work, tmp_path / str(number), name, undisturbed.result, moment)
+        for number, moment in enumerate(moments)
+    ]
     sys.stdout.write(f"{name}: failed {sum(map(bool, codes))} times of {len(codes)}\n")
