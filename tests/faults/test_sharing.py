@@ -13,7 +13,7 @@ from tests.faults.test_kills import group
 from tests.faults.work import COMMANDS
 
 
-@pytest.mark.parametrize("name", [pytest.param("run", marks=pytest.mark.slow), "train", "attack"])
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("run", "train")), "attack"])
 def test_two_writers_of_one_folder(launcher, work, whole, tmp_path, name) -> None:
     out = tmp_path / "shared" / "out"
     both = [launcher.start(*COMMANDS[name](work, out), folder=tmp_path) for _ in range(2)]
