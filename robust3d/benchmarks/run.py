@@ -131,7 +131,18 @@ class Benchmark:
         keys : mapping of int to str
             Key of each finished cell by its place in the plan. A case that holds the same volume and label as an
             earlier one is recorded as failed.
+
+        Raises
+        ------
+        InputError
+            If the file of one is gone.
         """
+        gone = [key for key in keys.values() if not store.has(key)]
+        if gone:
+            raise InputError(
+                f"{len(gone)} finished cells are gone from {store.root / 'cells'}, which was emptied or removed during "
+                "the run; call the same command again"
+            )
         owners: dict[str, str] = {}
         records: list[dict[str, Any]] = []
         repeated: set[int] = set()

@@ -18,6 +18,7 @@ app = App(
     name="robust3d",
     help="Adversarial robustness of volumetric medical image segmentation.",
     version=lambda: version("robust3d"),
+    suppress_keyboard_interrupt=False,
 )
 
 # Given as text so that a command's module, and torch with it, is imported only when that command runs.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -11,7 +12,8 @@ import numpy as np
 
 from robust3d.data.phantom import generate_phantom
 from robust3d.foundation.errors import InputError, nearest
-from robust3d.volume.volume import Storage, Volume
+from robust3d.foundation.memory import check_fits
+from robust3d.volume.volume import VOXEL_BYTES, Storage, Volume
 
 PhantomPart = Literal["train", "validation", "test"]
 
@@ -48,6 +50,7 @@ class PhantomDataset:
             raise InputError(f"unknown split {self.split!r}; {nearest(self.split, get_args(PhantomPart))}")
         if not 0 < self.count <= SEED_STRIDE:
             raise InputError(f"the number of phantom cases must be from 1 to {SEED_STRIDE}, not {self.count}")
+        check_fits(math.prod(self.shape) * VOXEL_BYTES, f"a phantom of {self.shape} voxels")
 
     @property
     def names(self) -> Sequence[str]:

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from robust3d.foundation.errors import InputError, nearest
 from robust3d.foundation.text import refuse_control
 
+SCHEMA = 1
+"""Version of the keys of cards; a card may state it as ``schema``, and those before the next version need not."""
+
 
 class Card(BaseModel):
     """Base of all card sections: frozen, and a key that it does not know is an error."""
@@ -38,7 +41,8 @@ def read_card(path: Path, kind: type[CardT]) -> CardT:
     Raises
     ------
     InputError
-        If the file is missing, not TOML, or a key or value is wrong; names the file, the key and the nearest key.
+        If the file is missing, not TOML, of another schema, or a key or value is wrong; names the file, the key and the
+        nearest key.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -46,6 +50,12 @@ def read_card(path: Path, kind: type[CardT]) -> CardT:
         raise InputError(f"cannot read card {path}: {error}") from error
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise InputError(f"card {path} is not valid TOML: {error}") from error
+    stated = content.pop("schema", SCHEMA)
+    if type(stated) is not int or stated != SCHEMA:
+        raise InputError(
+            f"card {path} has schema {stated!r} and this robust3d reads schema {SCHEMA}; use the version of robust3d "
+            "that it was written for (docs/releases.md)"
+        )
     return check_card(content, kind, where=f"card {path}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,13 +76,15 @@ def _temporary(path: Path) -> Path:
     """Make an empty file beside ``path`` and remove those that killed writers of ``path`` left there."""
     # A digest, since a name of its own length plus ours could be longer than a file system allows.
     prefix = f".partial-{digest_json(path.name)[:16]}-"
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix="".join(path.suffixes[-2:]), dir=path.parent)
+    # By the clock of the file system: this machine's may be hours off, and another's file would go while it is written.
+    now = os.fstat(handle).st_mtime
+    os.close(handle)
     for stray in path.parent.glob(f"{prefix}*"):
         # Another writer may be removing it too.
         with suppress(OSError):
-            if time.time() - stray.stat().st_mtime > _STALE:
+            if now - stray.stat().st_mtime > _STALE:
                 stray.unlink()
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix="".join(path.suffixes[-2:]), dir=path.parent)
-    os.close(handle)
     return Path(name)
 
 

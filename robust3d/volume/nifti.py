@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from robust3d.foundation.errors import InputError
 from robust3d.foundation.files import make_folder, replacing
+from robust3d.foundation.memory import check_fits
 from robust3d.volume.geometry import GeometryWarning, Grid, check_pair
 from robust3d.volume.quantise import round_toward
-from robust3d.volume.volume import Label, Storage, Triple, Volume
+from robust3d.volume.volume import VOXEL_BYTES, Label, Storage, Triple, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
 
@@ -227,13 +228,15 @@ def _load(path: Path) -> Any:
 
 def _check_size(file: nib.Nifti1Image, path: Path) -> None:
     """Refuse a header that claims more than the file can hold, before anything is allocated for it."""
-    claimed = math.prod(file.shape) * file.get_data_dtype().itemsize
+    voxels = math.prod(file.shape)
+    claimed = voxels * file.get_data_dtype().itemsize
     held = path.stat().st_size * (_DEFLATE_RATIO if path.suffix.lower() == ".gz" else 1)
     if claimed > held:
         raise InputError(
             f"file {path} is truncated: its header claims {claimed} bytes of voxels {file.shape}, "
             f"its {path.stat().st_size} bytes can hold {held} at most"
         )
+    check_fits(claimed + voxels * VOXEL_BYTES, f"file {path}, a volume of {file.shape} voxels,")
 
 
 def _read(file: nib.Nifti1Image, path: Path) -> NDArray[Any]:

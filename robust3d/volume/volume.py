@@ -18,6 +18,9 @@ Image = NDArray[np.float32]
 Label = NDArray[np.uint8]
 Triple = tuple[float, float, float]
 
+VOXEL_BYTES = 13
+"""Bytes of a voxel in the plainest prediction: image and two classes in float32, and the mask."""
+
 
 @dataclass(frozen=True)
 class Storage:

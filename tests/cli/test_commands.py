@@ -211,7 +211,9 @@ def test_a_signal_ends_training_after_the_step_and_says_where_it_stands(tmp_path
             main()
     assert ended.value.code == 130
     path = Path("ended") / "coarse.checkpoint.safetensors"
-    assert f"stopped; checkpoint of step 3 in {path}" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert f"stopped; checkpoint of step 3 in {path}" in told.out
+    assert told.err.endswith("interrupted; run and train go on from here when called again\n")
     with safe_open(path, framework="pt") as content:
         assert json.loads(content.metadata()["progress"])["iteration"] == 3
 

@@ -86,3 +86,14 @@ def test_a_card_cannot_be_changed() -> None:
     card = check_card(content, AttackCard, where="test")
     with pytest.raises(ValueError, match="frozen"):
         card.attack.steps = 9
+
+
+def test_a_card_may_state_its_schema_and_others_are_refused(tmp_path) -> None:
+    path = COLLECTIONS.find("attacks", "fgsm")
+    own = tmp_path / "fgsm.toml"
+    own.write_text(f"schema = 1\n{path.read_text()}")
+    assert read_card(own, AttackCard) == read_card(path, AttackCard)
+    for stated, shown in (("2", "2"), ("true", "True"), ('"1"', "'1'"), ("1.0", "1.0")):
+        own.write_text(f"schema = {stated}\n{path.read_text()}")
+        with pytest.raises(InputError, match=f"fgsm.toml has schema {shown} and this robust3d reads schema 1; "):
+            read_card(own, AttackCard)

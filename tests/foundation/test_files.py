@@ -72,6 +72,18 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_one_an_hour_later(tmp_
     assert path.read_text() == "new"
 
 
+def test_a_writer_on_a_machine_whose_clock_is_off_keeps_its_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.txt"
+    writer = replacing(path)
+    temporary = writer.__enter__()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 2 * 3600)
+    write_text(path, "theirs")
+    temporary.write_text("ours")
+    writer.__exit__(None, None, None)
+    assert path.read_text() == "ours"
+
+
 def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path) -> None:
     path = tmp_path / ("a" * 250 + ".json")
     write_text(path, "{}")

@@ -124,7 +124,8 @@ class Claims:
     def _holds(self, claim: Claim, now: int) -> bool:
         if claim.host == this_host() and not is_running(claim.pid, claim.start):
             return False
-        return now - claim.renewed < self._lease * 1e9
+        # A clock that was set back leaves claims of the future, which would hold until it is there again.
+        return abs(now - claim.renewed) < self._lease * 1e9
 
     def _read(self, pattern: str) -> Iterator[Claim]:
         for path in self._folder.glob(f"{pattern}.*"):

@@ -79,7 +79,7 @@ def test_bim_is_our_ifgsm(pipeline, volume) -> None:
 @pytest.mark.parametrize("start", ["clean", "uniform"])
 @pytest.mark.parametrize("threat", [LINF, replace(L2, valid=None)], ids=["linf", "l2"])
 def test_pgd_is_our_pgd(segmenter, volume, threat, start) -> None:
-    ours = load_attack("pgd", steps=3, restarts=1, iterate="last", check_every=None, start=start)
+    ours = load_attack("pgd", windows="all", steps=3, restarts=1, iterate="last", check_every=None, start=start)
     # With a valid range ART clips before it scales to an L2 ball; we clip after.
     case = replace(volume, image=clipped(volume))
     images = [attack(segmenter, case, threat).volume.image for attack in (ours, small("pgd", start=start))]
@@ -88,7 +88,9 @@ def test_pgd_is_our_pgd(segmenter, volume, threat, start) -> None:
 
 
 def test_mim_is_our_momentum(segmenter, volume) -> None:
-    ours = load_attack("pgd", steps=3, restarts=1, iterate="last", check_every=None, start="clean", relative_step=0.1)
+    ours = load_attack(
+        "pgd", windows="all", steps=3, restarts=1, iterate="last", check_every=None, start="clean", relative_step=0.1
+    )
     ours = ours.model_copy(update={"update": "momentum", "decay": 1.0})
     images = [attack(segmenter, volume, LINF).volume.image for attack in (ours, small("mim"))]
     assert np.abs(images[0] - images[1]).max() < 1e-4

@@ -114,7 +114,7 @@ def test_bim_is_our_ifgsm(segmenter, volume) -> None:
 
 
 def test_pgdl2_is_our_steepest_ascent(segmenter, volume) -> None:
-    ours = load_attack("pgd", steps=3, start="clean", restarts=1, iterate="last", check_every=None)
+    ours = load_attack("pgd", windows="all", steps=3, start="clean", restarts=1, iterate="last", check_every=None)
     theirs = load_attack("torchattacks-pgdl2", steps=3, start="clean", relative_step=0.25)
     images = [attack(segmenter, volume, L2).volume.image for attack in (ours, theirs)]
     assert np.abs(images[0] - images[1]).max() < 1e-3

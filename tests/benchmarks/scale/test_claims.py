@@ -35,7 +35,7 @@ def test_what_is_no_shard_is_refused(text) -> None:
 
 
 def foreign(store: Store, ticket: str, generation: int = 0, age: float = 0.0):
-    """A claim of a process of another machine, last renewed ``age`` seconds ago."""
+    """A claim of a process of another machine, last renewed ``age`` seconds ago; negative once a clock was set back."""
     (store.root / "claims").mkdir(exist_ok=True)
     path = store.root / "claims" / f"{ticket}.{generation}"
     path.write_text(json.dumps({"host": "elsewhere", "pid": os.getpid(), "start": "1"}))
@@ -53,7 +53,7 @@ def test_a_claim_excludes_others_until_it_is_released(tmp_path) -> None:
         assert held
 
 
-@pytest.mark.parametrize(("age", "free"), [(0, False), (50, False), (70, True)])
+@pytest.mark.parametrize(("age", "free"), [(0, False), (50, False), (70, True), (-50, False), (-70, True)])
 def test_a_claim_of_another_machine_holds_for_its_lease(tmp_path, age, free) -> None:
     store = Store(tmp_path)
     claims = Claims(store, lease=60)

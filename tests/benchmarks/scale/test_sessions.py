@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions of one folder one after another: what an earlier one failed at or named otherwise does not stay."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -49,8 +50,8 @@ def session(tiny_zoo, tmp_path):
 
     def run(cases: Cases, shard: str = "1/1", **options) -> Session:
         benchmark = Benchmark("b", "B", ["tiny"], [load_attack("shift")], cases, threat, 0, lambda _: pipeline)
-        started = lambda *_: lambda *_: None  # noqa: E731
-        return run_benchmark(Request(benchmark), Store(tmp_path), shard=Shard.parse(shard), started=started, **options)
+        options = {"started": lambda *_: lambda *_: None} | options
+        return run_benchmark(Request(benchmark), Store(tmp_path), shard=Shard.parse(shard), **options)
 
     return run
 
@@ -86,3 +87,15 @@ def test_shards_of_renamed_cases_end(session, tmp_path) -> None:
 def test_a_patience_that_ends_working_processes_is_refused(session, patience) -> None:
     with pytest.raises(InputError, match="must be 10 seconds or more"):
         session(Cases({"a": "test_0000"}), patience=patience)
+
+
+def test_cells_that_vanish_during_the_run_are_told(session, tmp_path) -> None:
+    named = {"a": "test_0000", "b": "test_0001"}
+
+    def vanish(cell, *_) -> None:
+        if (cell.case, cell.attack) == ("b", None):
+            shutil.rmtree(tmp_path / "cells")
+
+    with pytest.raises(InputError, match=r"3 finished cells are gone from .*cells, which was emptied"):
+        session(Cases(named), started=lambda *_: vanish)
+    assert len(session(Cases(named)).records) == 4
