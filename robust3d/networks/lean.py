@@ -2,7 +2,7 @@
 """Graphs that keep signs and places in place of activations: a tenth or less of the memory, for the same gradient.
 
 With frozen weights, the gradient of the input needs no more than which side of zero a ReLU's input lay on (a bit), and
-which voxel of its block a maximum came from (two bytes).
+which voxel of its block a maximum came from (a byte).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import max_pool3d
 
 _LEAN: ContextVar[bool] = ContextVar("robust3d_lean", default=False)
+
+_LARGEST_BLOCK = 8
 
 _WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Whole numbers as long as a floating-point one; both are positive together."""
@@ -59,7 +61,7 @@ def unpacked_signs(signs: Tensor, shape: torch.Size, stride: tuple[int, ...], dt
 
 
 class LeanMaxPool3d(nn.Module):
-    """Maximum over blocks that do not overlap, which can keep two bytes a block.
+    """Maximum over blocks that do not overlap, which can keep a byte a block.
 
     Parameters
     ----------
@@ -80,19 +82,19 @@ class LeanMaxPool3d(nn.Module):
 
 
 def pools_blocks(pool: nn.MaxPool3d) -> bool:
-    """Return whether a pooling takes whole blocks side by side."""
+    """Return whether a pooling takes whole blocks side by side, of at most 8 voxels."""
     block = _triple(pool.kernel_size)
     plain = _triple(pool.padding) == (0, 0, 0) and _triple(pool.dilation) == (1, 1, 1)
-    return plain and _triple(pool.stride) == block and not pool.ceil_mode and not pool.return_indices
+    small = block[0] * block[1] * block[2] <= _LARGEST_BLOCK
+    return plain and small and _triple(pool.stride) == block and not pool.ceil_mode and not pool.return_indices
 
 
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, block: tuple[int, int, int]) -> Tensor:
         pooled, places = torch.ops.aten.max_pool3d_with_indices(features, block, block)
-        furthest = (block[0] - 1) * features.shape[3] * features.shape[4] + block[1] * features.shape[4]
-        short = torch.int16 if furthest < torch.iinfo(torch.int16).max else torch.int32
-        ctx.save_for_backward(places.sub_(_corners(features, block, places.shape)).to(short))
+        within = places.sub_(_corners(features, block, places.shape)).to(torch.int32)
+        ctx.save_for_backward(within.remainder_(_modulus(_offsets(features, block))).to(torch.uint8))
         ctx.block, ctx.inputs = block, (features.shape, features.stride())
         result: Tensor = pooled
         return result
@@ -102,10 +104,29 @@ class _MaxPool(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (within,) = ctx.saved_tensors
         features = torch.empty_strided(*ctx.inputs, dtype=gradient.dtype, device=gradient.device)
-        places = within + _corners(features, ctx.block, within.shape)
+        offsets = _offsets(features, ctx.block)
+        known = torch.zeros(256, dtype=torch.int64, device=gradient.device)
+        known[offsets % _modulus(offsets)] = offsets
+        flat = known.index_select(0, _in_memory_order(within).int())
+        places = flat.as_strided(within.shape, within.stride()) + _corners(features, ctx.block, within.shape)
         step = (ctx.block, ctx.block, (0, 0, 0), (1, 1, 1), False)
         result: Tensor = torch.ops.aten.max_pool3d_with_indices_backward(gradient, features, *step, places)
         return result, None
+
+
+def _offsets(features: Tensor, block: tuple[int, int, int]) -> Tensor:
+    """Return the places of a block's voxels beside that of its first."""
+    first, second, third = (torch.arange(edge, device=features.device) for edge in block)
+    height, width = features.shape[3:]
+    return ((first[:, None, None] * height + second[:, None]) * width + third).flatten()
+
+
+def _modulus(offsets: Tensor) -> int:
+    """Return the least number by which no two offsets leave the same remainder."""
+    places = offsets.tolist()
+    return next(
+        number for number in range(len(places), max(places) + 2) if len({p % number for p in places}) == len(places)
+    )
 
 
 def _corners(features: Tensor, block: tuple[int, int, int], pooled: torch.Size) -> Tensor:
