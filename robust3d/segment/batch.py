@@ -43,6 +43,7 @@ class WindowBatch:
     """
 
     size: int | None = None
+    _graph_bytes: int | None = field(default=None, repr=False)
     _said: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -52,9 +53,15 @@ class WindowBatch:
     def known(self, network: Predictor, window: Shape) -> int:
         """Return the number of windows a pass, measured once."""
         if self.size is None:
-            fitting = max(1, _allowed(device_of(network)) // kept_bytes(network, window))
+            fitting = max(1, _allowed(device_of(network)) // self.graph_bytes(network, window))
             self.size = min(LARGEST, 1 << (fitting.bit_length() - 1))
         return self.size
+
+    def graph_bytes(self, network: Predictor, window: Shape) -> int:
+        """Return the activations that one window keeps, measured once."""
+        if self._graph_bytes is None:
+            self._graph_bytes = kept_bytes(network, window)
+        return self._graph_bytes
 
     def map(
         self,

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much one window keeps in memory until its backward pass."""
+"""How much windows keep in memory until their backward pass."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +28,8 @@ def kept_bytes(network: Predictor, window: Shape) -> int:
     least = _UNSEEN * windows.nbytes
     if not isinstance(network, nn.Module):
         return least
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
     try:
-        with evaluating(network), torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        with evaluating(network), counted_graph(network) as kept:
             # Held to the end, so that no storage takes the place of an earlier one.
             logits = window_logits(network, windows.requires_grad_(True), dtype=windows.dtype)
     except RuntimeError as error:
@@ -44,3 +38,21 @@ def kept_bytes(network: Predictor, window: Shape) -> int:
         # For example a module that leaves torch: it predicts, but has no gradient.
         return least
     return max(sum(kept.values()), logits.nbytes)
+
+
+@contextmanager
+def counted_graph(network: Predictor) -> Iterator[dict[int, int]]:
+    """Record a graph in the block; yield the bytes that it keeps by storage, those of the network's state left out."""
+    state = (*network.parameters(), *network.buffers()) if isinstance(network, nn.Module) else ()
+    own = {tensor.untyped_storage().data_ptr() for tensor in state}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        # Not the tensor itself: a layer that keeps its own output would hold itself for ever.
+        return tensor.detach()
+
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield kept

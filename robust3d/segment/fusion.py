@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from robust3d.foundation.errors import InputError, nearest
 from robust3d.segment.batch import WindowBatch
 from robust3d.segment.grid import Corner
+from robust3d.segment.kept import Graph, KeptGraphs, record
 from robust3d.segment.network import Predictor, device_of, window_logits
 from robust3d.segment.supply import Supply
 from robust3d.segment.windows import Weighting, WindowPlan, window_weights
@@ -111,8 +112,15 @@ def fuse(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, b
         Accumulated in ``volume``'s dtype, float32 at least.
     """
     mean = FusedMean(plan, fusion, volume)
-    for corners, logits in _predicted(plan, volume, network, batch):
-        mean.add(corners, logits)
+    with Supply(plan, volume, device_of(network)) as supply:
+        for corners, logits in batch.map(
+            network,
+            plan.window,
+            plan.corners,
+            lambda corners: window_logits(network, supply.take(corners), dtype=volume.dtype),
+            gradient=False,
+        ):
+            mean.add(corners, logits)
     return mean.result()
 
 
@@ -141,23 +149,50 @@ class FusedMean:
 
 
 @torch.no_grad()
-def fuse_logits(plan: WindowPlan, volume: Tensor, network: Predictor, fusion: Fusion, batch: WindowBatch) -> Tensor:
+def fuse_logits(
+    plan: WindowPlan,
+    volume: Tensor,
+    network: Predictor,
+    fusion: Fusion,
+    batch: WindowBatch,
+    graphs: KeptGraphs | None = None,
+) -> Tensor:
     """Return logits of which the softmax is the fused prediction: F itself for logits, log F for probabilities.
 
-    log F is summed as a logarithm, so that it is finite and exact however small F is. Parameters and shape as for
-    :func:`fuse`; a vote has no logits.
+    log F is summed as a logarithm, so that it is finite and exact however small F is. A vote has no logits. ``graphs``
+    takes in those of the first batches, back from :meth:`Fusion.log_output`; other parameters and shape as for
+    :func:`fuse`.
     """
-    if fusion.kind == "logits":
-        return fuse(plan, volume, network, fusion, batch)
+    logits = fusion.kind == "logits"
     weights = fusion.weights(plan, volume)
     total: Tensor | None = None
-    for corners, logits in _predicted(plan, volume, network, batch):
-        if total is None:
-            total = volume.new_full((logits.shape[1], *plan.padded_shape), -math.inf)
-        plan.add_logarithms(total, corners, fusion.log_output(logits) + weights.to(logits.device).log())
+
+    def output(windows: Tensor) -> Tensor:
+        return fusion.log_output(window_logits(network, windows, dtype=volume.dtype))
+
+    def computed(corners: Sequence[Corner]) -> tuple[Tensor, Graph | None]:
+        windows = supply.take(corners)
+        if graphs is not None and graphs.open:
+            return record(network, windows, output, values=not logits)
+        return output(windows), None
+
+    with Supply(plan, volume, device_of(network)) as supply:
+        for corners, (outputs, graph) in batch.map(network, plan.window, plan.corners, computed, gradient=False):
+            if graphs is not None:
+                graphs.keep(corners, graph)
+            del graph
+            if total is None:
+                total = volume.new_full((outputs.shape[1], *plan.padded_shape), 0.0 if logits else -math.inf)
+            if logits:
+                plan.add(total, corners, outputs * weights.to(outputs.device))
+            else:
+                plan.add_logarithms(total, corners, outputs + weights.to(outputs.device).log())
     fused = _known(total)
     for rows, coverage in plan.covered_slabs(weights):
-        fused[:, rows].sub_(coverage.log_())
+        if logits:
+            fused[:, rows].div_(coverage)
+        else:
+            fused[:, rows].sub_(coverage.log_())
     return fused
 
 
@@ -167,19 +202,6 @@ def largest_class(fused: Tensor) -> NDArray[np.uint8]:
     for rows in slabs(fused.shape[1]):
         raw[rows] = fused[:, rows].argmax(dim=0)
     return raw.numpy()
-
-
-def _predicted(
-    plan: WindowPlan, volume: Tensor, network: Predictor, batch: WindowBatch
-) -> Iterator[tuple[Sequence[Corner], Tensor]]:
-    with Supply(plan, volume, device_of(network)) as supply:
-        yield from batch.map(
-            network,
-            plan.window,
-            plan.corners,
-            lambda corners: window_logits(network, supply.take(corners), dtype=volume.dtype),
-            gradient=False,
-        )
 
 
 def _known(total: Tensor | None) -> Tensor:

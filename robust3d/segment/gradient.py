@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from robust3d.losses.registry import Loss
+from robust3d.networks.lean import lean_graphs
 from robust3d.segment.batch import WindowBatch
+from robust3d.segment.cost import record_windows
 from robust3d.segment.fusion import FusedMean, Fusion, fuse_logits
 from robust3d.segment.grid import Corner
 from robust3d.segment.influence import influence, influential_windows
+from robust3d.segment.kept import SHARE, KeptGraphs
 from robust3d.segment.network import Predictor, device_of, window_logits
 from robust3d.segment.supply import Supply
 from robust3d.segment.windows import WindowPlan
@@ -93,8 +96,9 @@ def fused_gradient(
     """Differentiate a loss of the fused prediction exactly, in two passes with one window batch's graph.
 
     Pass 1 fuses without a graph and takes G = dL/dF; pass 2 adds, window by window, the vector-Jacobian product
-    with the cotangent (w_k / S) G. Probabilities are fused as logarithms, so that a class keeps its gradient where all
-    its probabilities underflow.
+    with the cotangent (w_k / S) G. Of the first windows, as far as a quarter of that graph's memory goes, pass 1 keeps
+    lean graphs, and pass 2 runs backward only; they count as windows of both passes all the same. Probabilities are
+    fused as logarithms, so that a class keeps its gradient where all its probabilities underflow.
 
     Parameters
     ----------
@@ -119,7 +123,8 @@ def fused_gradient(
     fusion = fusion.differentiable
     weights = fusion.weights(plan, volume)
     coverage = plan.coverage(weights)
-    fused = fuse_logits(plan, volume, network, fusion, batch)
+    graphs = KeptGraphs(_kept_bytes(network, plan, batch) if attacked is plan and not influential else 0)
+    fused = fuse_logits(plan, volume, network, fusion, batch, graphs)
     leaf = fused.detach().requires_grad_(True)
     value = loss(leaf[(slice(None), *plan.inner)][None], label[None].long())
     (cotangent,) = torch.autograd.grad(value, leaf)
@@ -128,15 +133,30 @@ def fused_gradient(
     total = torch.zeros_like(volume)
     device = device_of(network)
 
+    def slope(corners: Sequence[Corner], output: Tensor | None) -> Tensor:
+        there, over, steepness = (plan.gather(one, corners).to(device) for one in (fused, coverage, cotangent))
+        # Of fused logits, the share does not depend on the output, which no graph holds then.
+        return steepness * fusion.share(there if output is None else output, there, weights.to(device), over[:, None])
+
     def pulled_back(corners: Sequence[Corner]) -> Tensor:
         windows = supply.take(corners).requires_grad_(True)
-        output = fusion.log_output(window_logits(network, windows, dtype=volume.dtype))
-        there, over, slope = (plan.gather(one, corners).to(device) for one in (fused, coverage, cotangent))
-        share = fusion.share(output.detach(), there, weights.to(device), over[:, None])
-        (gradient,) = torch.autograd.grad(output, windows, slope * share)
+        # A whole graph would be a little faster, and the peak of memory of all but the smallest volumes.
+        with lean_graphs():
+            output = fusion.log_output(window_logits(network, windows, dtype=volume.dtype))
+        (gradient,) = torch.autograd.grad(output, windows, slope(corners, output.detach()))
         return gradient
 
-    with Supply(attacked, volume, device) as supply:
-        for corners, gradient in batch.map(network, plan.window, attacked.corners, pulled_back, gradient=True):
+    done = 0
+    for corners, gradient in graphs.pull_back(slope):
+        plan.add(total, corners, gradient)
+        record_windows(len(corners), gradient=True)
+        done += len(corners)
+    rest = WindowPlan(attacked.shape, attacked.window, attacked.corners[done:])
+    with Supply(rest, volume, device) as supply:
+        for corners, gradient in batch.map(network, plan.window, rest.corners, pulled_back, gradient=True):
             plan.add(total, corners, gradient)
     return float(value.detach()), total
+
+
+def _kept_bytes(network: Predictor, plan: WindowPlan, batch: WindowBatch) -> int:
+    return batch.known(network, plan.window) * batch.graph_bytes(network, plan.window) // SHARE

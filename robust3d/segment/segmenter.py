@@ -247,8 +247,9 @@ class Segmenter:
         fused: FusedMean | None = None,
     ) -> tuple[float, Tensor]:
         """Return loss and gradient with respect to the normalised and padded volume."""
-        # Fast gradients keep half as much: the batch must not depend on whether a prediction came first.
+        # Fast gradients keep half as much: neither the batch nor the graphs kept may depend on what came first.
         self.batch.known(self.network, self.window)
+        self.batch.graph_bytes(self.network, self.window)
         volume = self._normalised(plan, raw)
         padded_truth = plan.padded(truth, 0)
         attacked = plan

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import torch
@@ -22,6 +23,19 @@ def network_gradient(network: nn.Module, windows: Tensor) -> Tensor:
     return torch.autograd.grad(logits, inputs, torch.ones_like(logits))[0]
 
 
+def operations(network: nn.Module, windows: Tensor) -> int:
+    """Return the floating-point operations of forward and backward to the input, counted on the network's own layers.
+
+    Not on those of a copy for inference, some of which the counter does not know.
+    """
+    shadow = copy.deepcopy(network).requires_grad_(False).to("meta")
+    inputs = torch.empty(windows.shape, device="meta", requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        # By ``backward``: the counter does not know ``torch.autograd.grad``.
+        shadow(inputs).sum().backward()
+    return int(counter.get_total_flops())
+
+
 def measure(width: int, window: int, *, rounds: int, clock: str) -> dict[str, object]:
     """Time matrix products of the shape of a 3x3x3 convolution of the second level, the network, and the loop."""
     # Eight windows, so whole batches.
@@ -31,10 +45,7 @@ def measure(width: int, window: int, *, rounds: int, clock: str) -> dict[str, ob
     assert isinstance(network, nn.Module)
     dtype = dtype_of(network, torch.float32)
     batch = torch.rand(problem.batch, window, window, window, 1).movedim(-1, 1).to(dtype)
-    with FlopCounterMode(display=False) as counter:
-        # By ``backward``: the counter does not know ``torch.autograd.grad``. No weight has a gradient.
-        network(batch.detach().requires_grad_(True)).sum().backward()
-    work = counter.get_total_flops()
+    work = operations(problem.network, batch)
     rows, inner, columns = problem.batch * (window // 2) ** 3, 27 * 2 * width, 2 * width
     left, right = torch.rand(rows, inner).to(dtype), torch.rand(inner, columns).to(dtype)
     repeats = max(1, round(work / (2 * rows * inner * columns)))

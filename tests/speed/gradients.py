@@ -41,22 +41,43 @@ def contenders(problem: Problem, *, every: bool) -> Mapping[str, Contender]:
     return chosen
 
 
-def agreement(problem: Problem) -> dict[str, float]:
-    """Return the distance of our gradients from the references', as a fraction of the references' L2 norm."""
-    whole, mean = problem.autograd(recompute=True, parameters=False), problem.window_loop()
-    found = {}
-    for precision in ("exact", "fast"):
-        segmenter = problem.segmenter(precision)
-        found[f"{precision}-fused"] = _distance(problem.ours(segmenter, "fused"), whole)
-        found[f"{precision}-window-mean"] = _distance(problem.ours(segmenter, "window_mean"), mean)
-    return found
+def agreement(problem: Problem, gradients: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the distance of our gradients from the references', as a fraction of the references' L2 norm.
+
+    Parameters
+    ----------
+    problem : Problem
+        Where the reference of ``fused`` comes from if its graph did not fit into memory.
+    gradients : mapping
+        What the contenders returned, by name; without the loop over windows, ``window-mean`` is not compared.
+    """
+    references = {"window-mean": gradients["loop"]} if "loop" in gradients else {}
+    if "monai" in gradients:
+        references["fused"] = gradients["monai"]
+    else:
+        references["fused"] = problem.autograd(recompute=True, parameters=False)
+    names = [(precision, mode) for precision in ("exact", "fast") for mode in ("fused", "window-mean")]
+    return {
+        f"{precision}-{mode}": _distance(gradients[f"{precision}-{mode}"], references[mode])
+        for precision, mode in names
+        if mode in references
+    }
 
 
 def measure(width: int, window: int, *, every: bool, rounds: int, clock: str) -> dict[str, object]:
     """Time 18 windows of one width and size."""
     problem = Problem(width, window, (2 * window, 2 * window, 3 * window // 2))
-    result = run_contest(contenders(problem, every=every), figures(), rounds=rounds, clock=clock)
-    return result | {"windows": problem.windows, "relative_error": agreement(problem)}
+    gradients: dict[str, Tensor] = {}
+
+    def remembered(name: str, run: Contender) -> Contender:
+        def call() -> None:
+            gradients[name] = run()
+
+        return call
+
+    runs = {name: remembered(name, run) for name, run in contenders(problem, every=every).items()}
+    result = run_contest(runs, figures(), rounds=rounds, clock=clock)
+    return result | {"windows": problem.windows, "relative_error": agreement(problem, gradients)}
 
 
 def _distance(gradient: Tensor, reference: Tensor) -> float:

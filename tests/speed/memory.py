@@ -12,6 +12,7 @@ import sys
 SCRIPT = """
 import json, sys
 import torch
+from robust3d.networks.folding import channels_last, inference_copy
 from robust3d.networks.resdsn import ResDSN
 from robust3d.segment.grid import overlap
 from robust3d.segment.intensity import unit_window
@@ -39,7 +40,7 @@ if way == "monai":
     torch.nn.functional.cross_entropy(logits, label[None]).backward()
 else:
     segmenter = Segmenter.from_network(
-        net,
+        channels_last(inference_copy(net)),
         window=32,
         grid=overlap(fraction),
         intensity=unit_window(0.0, 1.0),

@@ -47,10 +47,12 @@ def _checks(results: dict[str, Any]) -> list[str]:
     lines = []
     errors = {name: r["relative_error"] for name, r in results.items() if "relative_error" in r}
     if errors:
-        columns = list(next(iter(errors.values())))
+        columns = list(dict.fromkeys(column for row in errors.values() for column in row))
         lines.append(f"| relative error of the gradient, L2 | {' | '.join(columns)} |")
         lines.append("|---|" + "---:|" * len(columns))
-        lines += [f"| {name} | " + " | ".join(f"{row[c]:.1e}" for c in columns) + " |" for name, row in errors.items()]
+        for name, row in errors.items():
+            cells = [f"{row[column]:.1e}" if column in row else "-" for column in columns]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
         lines.append("")
     attacked = results.get("I-FGSM", {}).get("dsc_percent")
     if attacked:
