@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import shutil
 import tarfile
 import tempfile
@@ -47,12 +48,17 @@ def fetch(download: Download, out: Path) -> Path:
     Raises
     ------
     InputError
-        If pooch is not installed, the server cannot be reached, the checksum differs, or the archive holds anything but
-        files in its one folder.
+        If Python is older than 3.11.4 or pooch is not installed, the server cannot be reached, the checksum differs, or
+        the archive holds anything but files in its one folder.
     """
     target = out / download.folder
     if target.exists():
         return target
+    if not hasattr(tarfile, "data_filter"):
+        raise InputError(
+            f"Python {platform.python_version()} cannot unpack an archive from a stranger safely; use 3.11.4 or later, "
+            f"or unpack {download.archive} into {out} yourself"
+        )
     make_folder(out)
     archive = _retrieve(download, out)
     try:

@@ -18,6 +18,11 @@ from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from tests.data.layouts import NAMES, decathlon
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(tarfile, "data_filter"), reason="Python before 3.11.4 cannot unpack archives safely"
+)
+
+
 CARD = {"checksum": "md5:" + 32 * "0", "folder": "Task", "licence": "CC BY-SA 4.0", "size_mb": 1}
 
 
@@ -189,3 +194,12 @@ def test_only_named_archives_over_tls_with_a_checksum(key, value) -> None:
     assert check_card(good, Download, where="card").archive == "Task.tar"
     with pytest.raises(InputError, match=key):
         check_card(good | {key: value}, Download, where="card")
+
+
+def test_a_python_that_cannot_unpack_safely_is_told_of(tmp_path, monkeypatch) -> None:
+    monkeypatch.delattr(tarfile, "data_filter")
+    download = Download(
+        url="https://example.org/Task.tar", checksum="md5:" + "0" * 32, folder="Task", licence="CC0", size_mb=1
+    )
+    with pytest.raises(InputError, match=r"use 3\.11\.4 or later, or unpack Task\.tar into"):
+        fetch(download, tmp_path)
