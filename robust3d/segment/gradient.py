@@ -96,7 +96,7 @@ def fused_gradient(
     """Differentiate a loss of the fused prediction exactly, in two passes with one window batch's graph.
 
     Pass 1 fuses without a graph and takes G = dL/dF; pass 2 adds, window by window, the vector-Jacobian product
-    with the cotangent (w_k / S) G. Of the first windows, as far as a quarter of that graph's memory goes, pass 1 keeps
+    with the cotangent (w_k / S) G. Of the first windows, as far as half of that graph's memory goes, pass 1 keeps
     lean graphs, and pass 2 runs backward only; they count as windows of both passes all the same. Probabilities are
     fused as logarithms, so that a class keeps its gradient where all its probabilities underflow.
 

@@ -17,7 +17,7 @@ from robust3d.segment.footprint import counted_graph
 from robust3d.segment.grid import Corner
 from robust3d.segment.network import Predictor
 
-SHARE = 4
+SHARE = 2
 """Kept graphs may take one part in so many of the activations of one batch."""
 
 
