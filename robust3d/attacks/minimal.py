@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
@@ -75,13 +76,17 @@ class MinimalNorm(Attack):
         """
         self.check(pipeline.classes, threat)
         attempt = Attempt(pipeline, volume, threat, seed)
+        inner = self.inner
+        if isinstance(inner, SEA3D):
+            # Once the DSC is below the threshold, no lower one is asked for.
+            inner = inner.model_copy(update={"enough": math.nextafter(self.threshold, 0.0)})
         best = threat.project(attempt.clean, attempt.clean)
         low, high = 0.0, threat.epsilon
         found = 0.0 if self._falls(attempt, best) else None
         trials = 0 if found == 0.0 or threat.epsilon == 0 else 1 + self.halvings
         for number in range(trials):
             epsilon = high if number == 0 else (low + high) / 2
-            result = self.inner(pipeline, volume, replace(threat, epsilon=epsilon), seed)
+            result = inner(pipeline, volume, replace(threat, epsilon=epsilon), seed)
             attempt.add_cost(result)
             candidate = torch.from_numpy(result.volume.image).to(attempt.clean)
             if self._falls(attempt, candidate):
