@@ -164,8 +164,7 @@ def fuse_logits(
     :func:`fuse`.
     """
     logits = fusion.kind == "logits"
-    weights = fusion.weights(plan, volume)
-    total: Tensor | None = None
+    mean = (FusedMean if logits else _FusedLogarithm)(plan, fusion, volume)
 
     def output(windows: Tensor) -> Tensor:
         return fusion.log_output(window_logits(network, windows, dtype=volume.dtype))
@@ -181,19 +180,25 @@ def fuse_logits(
             if graphs is not None:
                 graphs.keep(corners, graph)
             del graph
-            if total is None:
-                total = volume.new_full((outputs.shape[1], *plan.padded_shape), 0.0 if logits else -math.inf)
-            if logits:
-                plan.add(total, corners, outputs * weights.to(outputs.device))
-            else:
-                plan.add_logarithms(total, corners, outputs + weights.to(outputs.device).log())
-    fused = _known(total)
-    for rows, coverage in plan.covered_slabs(weights):
-        if logits:
-            fused[:, rows].div_(coverage)
-        else:
-            fused[:, rows].sub_(coverage.log_())
-    return fused
+            mean.add(corners, outputs)
+    return mean.result()
+
+
+class _FusedLogarithm(FusedMean):
+    """log F while it is summed up, from the logarithms of what is fused."""
+
+    def add(self, corners: Sequence[Corner], logits: Tensor) -> None:
+        """Take in log-probabilities ``(B, K, ...)`` of a batch, without a graph."""
+        if self._total is None:
+            self._total = self._volume.new_full((logits.shape[1], *self._plan.padded_shape), -math.inf)
+        self._plan.add_logarithms(self._total, corners, logits + self._weights.to(logits.device).log())
+
+    def result(self) -> Tensor:
+        """Return log F, shape ``(K, *padded shape)``."""
+        total = _known(self._total)
+        for rows, coverage in self._plan.covered_slabs(self._weights):
+            total[:, rows].sub_(coverage.log_())
+        return total
 
 
 def largest_class(fused: Tensor) -> NDArray[np.uint8]:
