@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 
@@ -19,8 +20,9 @@ from robust3d.segment.windows import WindowPlan
 from robust3d.volume.labels import IGNORE
 from robust3d.volume.volume import Label, Volume
 
-INFLUENTIAL = 1 / 3
-"""Share of the windows that ``"influential"`` is taken to choose; the true one depends on the prediction."""
+CHOSEN = MappingProxyType({"influential": 0.9, "decisive": 0.8, "leading": 0.15})
+"""Share of the windows taken to be chosen by their slope, as on the phantoms; the true one depends on the prediction,
+and on large volumes is smaller."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class StageWindows:
 
     def chosen(self, windows: str) -> float:
         """Return how many windows an option of :meth:`Pipeline.loss_gradient` means."""
-        if windows == "influential":
-            return INFLUENTIAL * self.all
+        if windows in CHOSEN:
+            return CHOSEN[windows] * self.all
         return float({"all": self.all, "skip_background": self.skip_background, "tiling": self.tiling}[windows])
 
 
@@ -74,7 +76,9 @@ def _one(request: Request, stages: list[StageWindows]) -> list[tuple[float, floa
     attacked = {"coarse": [0], "fine": [1], "c2f": [0, 1]}[request.target] if len(stages) > 1 else [0]
     result = []
     for number, stage in enumerate(stages):
-        gradient = stage.chosen(request.windows) if number in attacked else 0.0
+        # As the cascade does.
+        windows = "leading" if request.windows == "decisive" and attacked == [0, 1] and number == 0 else request.windows
+        gradient = stage.chosen(windows) if number in attacked else 0.0
         forward = float(stage.all) if number in attacked and request.mode == "fused" else 0.0
         if number == 0 and 1 in attacked:
             # The box of the fine stage comes from a prediction of the coarse one.

@@ -148,7 +148,9 @@ class CoarseToFine:
         if target == "fine":
             value, gradient, coarse = 0.0, _zeros_like(image), self.coarse.predict(image)
         else:
-            value, gradient, coarse = self.coarse.gradient_and_prediction(image, label, find_loss(loss), mode, windows)
+            # The coarse stage only places the box: its gradient matters less, and outweighs the fine one if whole.
+            first: Windows = "leading" if windows == "decisive" else windows
+            value, gradient, coarse = self.coarse.gradient_and_prediction(image, label, find_loss(loss), mode, first)
         box = self.box(coarse)
         if box is None:
             truth = label.cpu().numpy() if isinstance(label, Tensor) else label

@@ -91,7 +91,7 @@ def fused_gradient(
     *,
     fusion: Fusion,
     attacked: WindowPlan,
-    influential: bool = False,
+    share: float | None = None,
 ) -> tuple[float, Tensor]:
     """Differentiate a loss of the fused prediction exactly, in two passes with one window batch's graph.
 
@@ -112,8 +112,8 @@ def fused_gradient(
         How the windows are combined; a vote is differentiated as the mean of probabilities.
     attacked : WindowPlan
         The windows whose share of the gradient is computed; ``plan`` for the exact gradient.
-    influential : bool
-        Whether only those of them are that hold nearly all of the objective's slope.
+    share : float, optional
+        Only the fewest of them that hold this share of the objective's slope.
 
     Returns
     -------
@@ -123,13 +123,13 @@ def fused_gradient(
     fusion = fusion.differentiable
     weights = fusion.weights(plan, volume)
     coverage = plan.coverage(weights)
-    graphs = KeptGraphs(_kept_bytes(network, plan, batch) if attacked is plan and not influential else 0)
+    graphs = KeptGraphs(_kept_bytes(network, plan, batch) if attacked is plan and share is None else 0)
     fused = fuse_logits(plan, volume, network, fusion, batch, graphs)
     leaf = fused.detach().requires_grad_(True)
     value = loss(leaf[(slice(None), *plan.inner)][None], label[None].long())
     (cotangent,) = torch.autograd.grad(value, leaf)
-    if influential:
-        attacked = influential_windows(attacked, influence(fusion, fused, cotangent), weights, coverage)
+    if share is not None:
+        attacked = influential_windows(attacked, influence(fusion, fused, cotangent), weights, coverage, share)
     total = torch.zeros_like(volume)
     device = device_of(network)
 

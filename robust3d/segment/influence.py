@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -12,8 +13,8 @@ from robust3d.segment.fusion import Fusion
 from robust3d.segment.grid import Corner
 from robust3d.segment.windows import WindowPlan
 
-SHARE = 0.98
-"""Share of the objective's slope that the chosen windows hold between them."""
+SHARES: Mapping[str, float] = MappingProxyType({"influential": 0.98, "decisive": 0.8, "leading": 0.15})
+"""Share of the objective's slope that the chosen windows hold between them, by name of the choice."""
 
 
 def influence(fusion: Fusion, fused: Tensor, cotangent: Tensor) -> Tensor:
@@ -36,11 +37,11 @@ def influence(fusion: Fusion, fused: Tensor, cotangent: Tensor) -> Tensor:
     return cotangent.abs().sum(dim=0)
 
 
-def influential_windows(plan: WindowPlan, slope: Tensor, weights: Tensor, coverage: Tensor) -> WindowPlan:
-    """Return the fewest windows that hold 98 % of the slope between them, in the order of ``plan``.
+def influential_windows(plan: WindowPlan, slope: Tensor, weights: Tensor, coverage: Tensor, share: float) -> WindowPlan:
+    """Return the fewest windows that hold ``share`` of the slope between them, in the order of ``plan``.
 
     A voxel's slope is divided among the windows over it by their fusion weights; so the windows left out could change
-    the gradient by 2 % of its mass before the network's backward pass.
+    the gradient by ``1 - share`` of its mass before the network's backward pass.
 
     Parameters
     ----------
@@ -52,12 +53,14 @@ def influential_windows(plan: WindowPlan, slope: Tensor, weights: Tensor, covera
         Fusion weights of a window.
     coverage : Tensor, padded shape
         Their sum over all windows.
+    share : float
+        Of the slope, above 0 and at most 1.
     """
     divided = slope.double() / coverage
     scores = torch.stack([(divided[plan.place(corner)] * weights).sum() for corner in plan.corners])
     order = scores.argsort(descending=True, stable=True)
     reached = scores[order].cumsum(0)
-    needed = int((reached < SHARE * reached[-1]).sum()) + 1
+    needed = int((reached < share * reached[-1]).sum()) + 1
     chosen = set(order[:needed].tolist())
     kept: Sequence[Corner] = [corner for index, corner in enumerate(plan.corners) if index in chosen]
     return WindowPlan(plan.shape, plan.window, kept)

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from robust3d.foundation.errors import InputError, nearest
 from robust3d.losses.registry import Loss
+from robust3d.segment.influence import SHARES
 from robust3d.segment.prediction import Prediction
 
 Mode = Literal["window_mean", "fused"]
-Windows = Literal["all", "skip_background", "influential", "tiling"]
+Windows = Literal["all", "skip_background", "influential", "decisive", "leading", "tiling"]
 Target = Literal["coarse", "fine", "c2f"]
 Statistics = Literal["frozen", "through"]
 
@@ -34,8 +35,8 @@ def check_options(*, mode: str, windows: str, target: str, statistics: str) -> N
             raise InputError(f"unknown {option} {value!r}; {nearest(value, get_args(known))}")
     if windows == "tiling" and mode == "fused":
         raise InputError("windows 'tiling' are not those of the fused prediction; use mode 'window_mean'")
-    if windows == "influential" and mode == "window_mean":
-        raise InputError("windows 'influential' are chosen by the fused prediction; use mode 'fused'")
+    if windows in SHARES and mode == "window_mean":
+        raise InputError(f"windows {windows!r} are chosen by the fused prediction; use mode 'fused'")
 
 
 VolumeT = TypeVar("VolumeT", NDArray[np.float32], NDArray[np.float64], Tensor)
@@ -85,8 +86,10 @@ class Pipeline(Protocol):
             ``"fused"``: exact gradient of the loss of the fused prediction.
         windows : str
             ``"all"``; ``"skip_background"``: only those whose label holds foreground (the chapter's);
-            ``"influential"``: those that hold 98 % of the slope of the objective (``"fused"`` only); ``"tiling"``:
-            non-overlapping ones in place of the grid's (how patch-wise attacks work; ``"window_mean"`` only).
+            ``"influential"``, ``"decisive"``, ``"leading"``: the fewest that hold 98, 80 or 15 % of the slope of the
+            objective, chosen anew in each call (``"fused"`` only; of a cascade attacked as a whole, ``"decisive"``
+            takes the leading ones of the coarse stage); ``"tiling"``: non-overlapping ones in place of the grid's
+            (how patch-wise attacks work; ``"window_mean"`` only).
         target : str
             Stage of a cascade: ``"coarse"``, ``"fine"`` (box from this volume) or ``"c2f"`` (sum of both losses).
             A single-stage pipeline has one loss, whatever the target.

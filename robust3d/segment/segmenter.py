@@ -19,6 +19,7 @@ from robust3d.segment.components import drop_small_components
 from robust3d.segment.fusion import FusedMean, Fusion, FusionKind, fuse, largest_class
 from robust3d.segment.gradient import fused_gradient, window_mean_gradient
 from robust3d.segment.grid import Grid, Shape, overlap
+from robust3d.segment.influence import SHARES
 from robust3d.segment.intensity import Intensity
 from robust3d.segment.label import label_beside
 from robust3d.segment.network import (
@@ -270,7 +271,7 @@ class Segmenter:
                 self.batch,
                 fusion=self.fusion,
                 attacked=attacked,
-                influential=windows == "influential",
+                share=SHARES.get(windows),
             )
 
     def _per_unit(

@@ -103,6 +103,23 @@ def test_targets(cascade, image) -> None:
     np.testing.assert_allclose(results["c2f"][1], results["coarse"][1] + results["fine"][1], rtol=1e-6)
 
 
+def test_decisive_windows_of_the_whole_are_the_leading_ones_of_the_coarse_stage(cascade, image) -> None:
+    label = (image > 100).astype(np.uint8)
+    box = cascade.predict(image).box
+    with counting() as cost:
+        value, gradient = cascade.loss_gradient(image, label, "dice", "fused", "decisive")
+    with counting() as coarse_cost:
+        first = cascade.coarse.loss_gradient(image, label, "dice", "fused", "leading")
+    with counting() as fine_cost:
+        second = cascade.fine.loss_gradient(image[box], label[box], "dice", "fused", "decisive")
+    assert value == pytest.approx(first[0] + second[0])
+    first[1][box] += second[1]
+    np.testing.assert_array_equal(gradient, first[1])
+    assert cost.gradient_windows == coarse_cost.gradient_windows + fine_cost.gradient_windows
+    alone = cascade.loss_gradient(image, label, "dice", "fused", "decisive", target="coarse")
+    np.testing.assert_array_equal(alone[1], cascade.coarse.loss_gradient(image, label, "dice", "fused", "decisive")[1])
+
+
 def test_nothing_to_lose_where_the_coarse_stage_sees_nothing(cascade) -> None:
     image = np.zeros((10, 9, 8), np.float32)
     value, gradient = cascade.loss_gradient(image, image, target="fine")

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from robust3d.foundation.errors import InputError
-from robust3d.segment import influence as module
+from robust3d.segment import segmenter as module
 from robust3d.segment.cost import counting
 from robust3d.segment.fusion import Fusion
 from robust3d.segment.grid import overlap
-from robust3d.segment.influence import influence, influential_windows
+from robust3d.segment.influence import SHARES, influence, influential_windows
 from robust3d.segment.intensity import hu_window
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.windows import WindowPlan
@@ -37,9 +37,10 @@ def test_the_fewest_windows_that_hold_the_share_are_kept() -> None:
     slope[0], slope[2], slope[4], slope[6] = 0.25, 0.1, 24.0, 0.4
     ones = torch.ones(2, 2, 2)
     # Of 24.75 a slice, 24.4 is 98.6 %: the third and the fourth window.
-    kept = influential_windows(plan, slope, ones, plan.coverage(ones))
+    kept = influential_windows(plan, slope, ones, plan.coverage(ones), 0.98)
     assert list(kept.corners) == [(4, 0, 0), (6, 0, 0)]
-    assert len(influential_windows(plan, torch.ones(8, 2, 2), ones, plan.coverage(ones)).corners) == 4
+    assert len(influential_windows(plan, torch.ones(8, 2, 2), ones, plan.coverage(ones), 0.98).corners) == 4
+    assert list(influential_windows(plan, slope, ones, plan.coverage(ones), 0.1).corners) == [(4, 0, 0)]
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_few_windows_give_nearly_the_whole_gradient(segmenter) -> None:
 
 
 def test_the_whole_share_gives_the_whole_gradient(segmenter, monkeypatch) -> None:
-    monkeypatch.setattr(module, "SHARE", 1.0)
+    monkeypatch.setattr(module, "SHARES", {"influential": 1.0})
     generator = torch.Generator().manual_seed(1)
     image = torch.rand((14, 12, 10), generator=generator) * 300 - 100
     label = (image > 100).long()
@@ -79,7 +80,8 @@ def test_the_whole_share_gives_the_whole_gradient(segmenter, monkeypatch) -> Non
 
 def test_modes_that_do_not_fit_the_windows_are_refused(segmenter) -> None:
     image = torch.zeros(8, 8, 8)
-    with pytest.raises(InputError, match="use mode 'fused'"):
-        segmenter.loss_gradient(image, image.long(), "ce", "window_mean", "influential")
+    for windows in SHARES:
+        with pytest.raises(InputError, match="use mode 'fused'"):
+            segmenter.loss_gradient(image, image.long(), "ce", "window_mean", windows)
     with pytest.raises(InputError, match="use mode 'window_mean'"):
         segmenter.loss_gradient(image, image.long(), "ce", "fused", "tiling")
