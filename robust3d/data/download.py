@@ -13,12 +13,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from robust3d.data.resuming import ResumingDownloader
 from robust3d.foundation.cards import Card
 from robust3d.foundation.errors import InputError
 from robust3d.foundation.files import make_folder
-
-TIMEOUT = 60.0
-"""Seconds without an answer, or without a further byte, after which a download is given up."""
 
 
 class Download(Card):
@@ -43,7 +41,8 @@ def fetch(download: Download, out: Path) -> Path:
     """Download, check and unpack an archive, and return its folder in ``out``.
 
     The archive stays in ``out``, so that a second call needs no network; delete it when the data are there. A download
-    that breaks off leaves nothing and starts anew; a folder that is there already is returned as it is.
+    that breaks off leaves ``ARCHIVE.part``, from whose end the next call goes on; a folder that is there already is
+    returned as it is.
 
     Raises
     ------
@@ -93,17 +92,17 @@ def _retrieve(download: Download, out: Path) -> Path:
     # Its notes are for programmers; what went wrong is told below.
     pooch.get_logger().setLevel(logging.ERROR)
     try:
-        # No redirection: it could lead away from TLS.
-        loader = pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=1 << 20, allow_redirects=False)
+        loader = ResumingDownloader(out / f"{download.archive}.part")
         pooch.retrieve(download.url, download.checksum, fname=download.archive, path=out, downloader=loader)
     except ValueError as error:
         raise InputError(
-            f"what {download.url} sent does not have the checksum {download.checksum} of the card: it broke off or was "
-            "changed; nothing was kept, fetch it anew"
+            f"what {download.url} sent does not have the checksum {download.checksum} of the card: it was changed; "
+            "nothing was kept, fetch it anew"
         ) from error
     except OSError as error:
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise InputError(
-            f"cannot download {download.url}: {reason}; check the connection, or put the archive into {out} yourself"
+            f"cannot download {download.url}: {reason}; check the connection and call again, which goes on from what "
+            f"has come, or put the archive into {out} yourself"
         ) from error
     return archive

@@ -41,7 +41,10 @@ def archive(folder, *, member: str = "", link: str = "") -> bytes:
 
 @pytest.fixture
 def server():
-    """A server of one file whose answers are counted; ``cut`` breaks the next one off, ``moved`` redirects."""
+    """A server of one file whose answers are counted.
+
+    ``cut`` breaks the answers off in the middle, ``moved`` redirects; with ``ranges`` it sends what is asked for.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -52,8 +55,20 @@ def server():
                 self.end_headers()
                 served.moved = self.path == "/elsewhere.tar"
                 return
-            body = served.content
-            self.send_response(200)
+            body, asked = served.content, self.headers.get("Range")
+            if asked and served.ranges:
+                start = int(asked.removeprefix("bytes=").removesuffix("-"))
+                if start >= len(body):
+                    self.send_response(416)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                served.starts.append(start)
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {start + served.slip}-{len(body) - 1}/{len(body)}")
+                body = body[start:]
+            else:
+                self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[: len(body) // 2] if served.cut else body)
@@ -63,6 +78,7 @@ def server():
 
     served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     served.content, served.cut, served.moved, served.requests = b"", False, False, 0
+    served.ranges, served.slip, served.starts = True, 0, []
     thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield served
@@ -97,14 +113,43 @@ def test_an_archive_becomes_a_folder_and_needs_no_network_again(server, tmp_path
     assert server.requests == 1
 
 
-def test_a_download_that_breaks_off_leaves_nothing_and_starts_anew(server, tmp_path) -> None:
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_breaks_off_goes_on_where_the_server_can(server, tmp_path, ranges) -> None:
     download, out = of(server, archive(tmp_path)), tmp_path / "out"
-    server.cut = True
-    with pytest.raises(InputError, match=r"broke off or was|cannot download"):
+    server.cut, server.ranges = True, ranges
+    with pytest.raises(InputError, match=r"cannot download .* call again, which goes on"):
         fetch(download, out)
-    assert held(out) == []
+    half = len(server.content) // 2
+    assert held(out) == ["Task.tar.part"]
+    assert (out / "Task.tar.part").read_bytes() == server.content[:half]
     server.cut = False
     assert fetch(download, out).is_dir()
+    assert (out / "Task.tar").read_bytes() == server.content
+    assert held(out) == ["Task", "Task.tar"]
+    assert server.starts == ([half] if ranges else [])
+
+
+def test_a_download_that_was_whole_is_not_asked_for_again(server, tmp_path) -> None:
+    download, out = of(server, archive(tmp_path)), tmp_path / "out"
+    out.mkdir()
+    (out / "Task.tar.part").write_bytes(server.content)
+    assert fetch(download, out).is_dir()
+    assert server.starts == []
+    assert held(out) == ["Task", "Task.tar"]
+
+
+def test_pieces_of_different_files_are_refused_and_not_kept(server, tmp_path) -> None:
+    download, out = of(server, archive(tmp_path)), tmp_path / "out"
+    out.mkdir()
+    (out / "Task.tar.part").write_bytes(b"of an earlier release")
+    with pytest.raises(InputError, match="does not have the checksum"):
+        fetch(download, out)
+    assert held(out) == []
+    (out / "Task.tar.part").write_bytes(b"once more")
+    server.slip = 1
+    with pytest.raises(InputError, match="asked for the bytes from 9 on, the server sent others"):
+        fetch(download, out)
+    assert (out / "Task.tar.part").read_bytes() == b"once more"
 
 
 def test_another_checksum_is_refused_and_nothing_kept(server, tmp_path) -> None:
@@ -123,7 +168,7 @@ def test_another_checksum_is_refused_and_nothing_kept(server, tmp_path) -> None:
 def test_a_redirection_is_not_followed(server, tmp_path) -> None:
     download = of(server, archive(tmp_path))
     server.moved = True
-    with pytest.raises(InputError, match="does not have the checksum"):
+    with pytest.raises(InputError, match="the answer is 302 Found, not the file"):
         fetch(download, tmp_path / "out")
     assert server.requests == 1
 
