@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 from robust3d.data.card import CaseSettings
 from robust3d.data.dataset import Dataset
 from robust3d.data.download import Download
+from robust3d.data.origin import Origin
 from robust3d.data.phantoms import PhantomDataset
 from robust3d.data.splits import find_split
 from robust3d.foundation.cards import Card, Reference, read_card
@@ -24,7 +25,8 @@ class BenchmarkAbout(Card):
 
     name: str
     title: str
-    models: tuple[str, ...] = Field(min_length=1)
+    models: tuple[str, ...] = ()
+    """None for a benchmark of whatever model ``--model`` names."""
     attacks: tuple[str, ...] = Field(min_length=1)
     seed: int = 0
     precision: Precision = "exact"
@@ -72,6 +74,8 @@ class BenchmarkCard(Card):
     reference: Reference
     download: Download | None = None
     """Where the cases are, if at a stable public address; fetched on demand alone."""
+    origin: Origin | None = None
+    """Where people get the cases otherwise, and how to tell that they have them."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -79,6 +83,8 @@ class BenchmarkCard(Card):
         self.data.check_unit(self.threat.unit)
         if self.download is not None and self.data.source != "folder":
             raise ValueError("the section download has no effect with data.source 'phantom'; leave it out")
+        if self.origin is not None and self.data.source != "folder":
+            raise ValueError("the section origin has no effect with data.source 'phantom'; leave it out")
         return self
 
     def dataset(self, folder: str | None, collections: Collections) -> Dataset:

@@ -12,6 +12,7 @@ from robust3d.benchmarks.attacks import find_attack
 from robust3d.benchmarks.card import read_benchmark_card
 from robust3d.benchmarks.run import Benchmark
 from robust3d.foundation.collections import Collections
+from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.precision import Precision
 from robust3d.zoo.load import load_model
@@ -73,6 +74,8 @@ class RunRequest:
             )
 
         models = self.models or about.models
+        if not models:
+            raise InputError(f"benchmark {about.name} brings no model; name yours with --model")
         return Benchmark(
             name=about.name,
             title=about.title,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,13 +49,22 @@ def phantom(
     Console(highlight=False).print(f"wrote {cases} cases to {out}", markup=False)
 
 
-def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> None:
+def check(
+    folder: str,
+    *,
+    root: Path | None = None,
+    layout: str | None = None,
+    headers: bool = False,
+    collection: Collection = (),
+) -> None:
     """List the labelled cases of a folder, or everything that is wrong with them (exit code 2).
 
     Parameters
     ----------
     folder
-        Folder as --data takes it.
+        Folder as --data takes it; with --root, a benchmark whose cases it should hold.
+    root
+        Folder, to be checked against the benchmark: its split, classes and dataset.
     layout
         Name of its layout; by default the one that recognises it.
     headers
@@ -65,18 +75,21 @@ def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> 
     from robust3d.foundation.errors import InputError
     from robust3d.foundation.text import printable
 
+    if root is not None:
+        if layout is not None:
+            raise InputError("--layout has no effect with --root: a benchmark finds the layout itself; leave it out")
+        _check_card(folder, root, headers=headers, collection=collection)
+        return
     console = Console(highlight=False, soft_wrap=True)
-    found, listing, problems = survey(folder, layout)
+    place = Path(folder)
+    found, listing, problems = survey(place, layout)
     with progress_bar("cases") as bar:
         task = bar.add_task("checking cases", total=len(listing.entries))
         for entry in listing.entries:
             wrong = header_problems(found, [entry])
             problems += wrong or ([] if headers else voxel_problems(found, listing, entry))
             bar.advance(task)
-    if problems:
-        for problem in problems:
-            console.print(f"- {printable(problem)}", markup=False)
-        raise InputError(f"{folder} (layout {found.name}) has {len(problems)} problems, listed above")
+    _refuse(console, problems, f"{folder} (layout {found.name})")
     console.print(f"{folder}: layout {found.name}, {len(listing.entries)} labelled cases", markup=False)
     names = listing.labels or {}
     if names:
@@ -85,8 +98,50 @@ def check(folder: Path, *, layout: str | None = None, headers: bool = False) -> 
         )
     for entry in listing.entries:
         # A list of pairs may name files elsewhere.
-        image = entry.image.relative_to(folder) if entry.image.is_relative_to(folder) else entry.image
+        image = entry.image.relative_to(place) if entry.image.is_relative_to(place) else entry.image
         console.print(f"{entry.name}  {image}", markup=False)
+
+
+def _check_card(name: str, root: Path, *, headers: bool, collection: Collection) -> None:
+    """Check that a folder holds the cases of a benchmark."""
+    from robust3d.benchmarks.card import read_benchmark_card
+    from robust3d.cli.progress import progress_bar
+    from robust3d.data.origin import refuse_absent
+    from robust3d.foundation.collections import Collections
+    from robust3d.foundation.errors import InputError
+
+    collections = Collections.open(collection)
+    card = read_benchmark_card(name, collections)
+    console = Console(highlight=False, soft_wrap=True)
+    refuse_absent(name, root.exists(), card.origin, root)
+    dataset = card.dataset(str(root), collections)
+    problems: list[str] = []
+    with progress_bar("cases") as bar:
+        task = bar.add_task("checking cases", total=len(dataset.names))
+        for case in [] if headers else dataset.names:
+            try:
+                volume = dataset.load(case)
+            except InputError as error:
+                problems.append(str(error))
+            else:
+                problems += card.origin.problems(volume) if card.origin is not None else []
+            bar.advance(task)
+    _refuse(console, problems, f"{root} for benchmark {name}")
+    console.print(f"{root}: {len(dataset.names)} test cases of benchmark {name}", markup=False)
+    if card.origin is not None:
+        known = f", {card.origin.labelled} labelled cases" if card.origin.labelled else ""
+        console.print(f"dataset as published: {card.origin.tell()}{known}", markup=False)
+
+
+def _refuse(console: Console, problems: Sequence[str], what: str) -> None:
+    """List problems and raise an error that counts them, if there are any."""
+    from robust3d.foundation.errors import InputError
+    from robust3d.foundation.text import printable
+
+    for problem in problems:
+        console.print(f"- {printable(problem)}", markup=False)
+    if problems:
+        raise InputError(f"{what} has {len(problems)} problems, listed above")
 
 
 def fetch(card: str, *, out: Out, collection: Collection = ()) -> None:

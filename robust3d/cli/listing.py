@@ -112,7 +112,13 @@ def benchmarks(*, collection: Collection = ()) -> None:
     def row(name: str) -> Row:
         card = read_benchmark_card(name, collections)
         about = card.benchmark
-        return name, ", ".join(about.models), ", ".join(about.attacks), _cases(card.data), str(card.threat.build())
+        return (
+            name,
+            ", ".join(about.models) or "yours",
+            ", ".join(about.attacks),
+            _cases(card.data),
+            str(card.threat.build()),
+        )
 
     headings = ("name", "models", "attacks", "cases", "threat model")
     _show("benchmarks", headings, collections.entries("benchmarks"), row)

@@ -21,7 +21,7 @@ class InputError(ValueError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint with the known name closest to ``word``, or all names when none is close.
+    """Return a hint with the known name closest to ``word``, or up to 50 names when none is close.
 
     Parameters
     ----------
@@ -39,4 +39,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(names)}" if names else "none are known"
+    more = f" and {len(names) - 50} more" if len(names) > 50 else ""
+    return f"known: {', '.join(names[:50])}{more}" if names else "none are known"

@@ -2,6 +2,7 @@
 """Benchmarks: cells, resume after SIGKILL, and the leaderboard against a hand-made one."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,6 +162,17 @@ def test_what_an_attack_cannot_serve_is_refused_before_anything_is_computed(tiny
     assert "use 'margin'" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("cells/*.json"))
+
+
+def test_a_benchmark_without_models_asks_for_one(tiny_zoo, tmp_path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(tiny_zoo, own)
+    card = own / "benchmarks/tiny-bench.toml"
+    lines = [line for line in card.read_text().splitlines() if not line.startswith("models")]
+    card.write_text("\n".join(lines))
+    done = subprocess.run(command(own, tmp_path / "out"), capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "brings no model; name yours with --model" in done.stderr
 
 
 def test_only_complete_cases_count() -> None:

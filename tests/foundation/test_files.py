@@ -112,6 +112,7 @@ def test_digests_tell_content_apart() -> None:
 def test_nearest_names() -> None:
     assert nearest("ifgms", ["fgsm", "ifgsm", "pgd"]) == "did you mean 'ifgsm'?"
     assert nearest("zzz", ["fgsm", "pgd"]) == "known: fgsm, pgd"
+    assert nearest("zzz", map(str, range(60))).endswith(", 53 and 10 more")
 
 
 def test_named_folders_come_before_the_current_one_before_the_built_in(tmp_path, monkeypatch) -> None:
