@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robust3d.foundation.errors import InputError
 from robust3d.volume.labels import IGNORE
+from robust3d.volume.slabs import slabs
 
 
 def label_beside(raw: Tensor, label: NDArray[Any] | Tensor, classes: int) -> Tensor:
@@ -28,9 +29,15 @@ def label_beside(raw: Tensor, label: NDArray[Any] | Tensor, classes: int) -> Ten
         truth = truth.long()
     if truth.shape != raw.shape:
         raise InputError(f"image has shape {tuple(raw.shape)} and label {tuple(truth.shape)}; they must be equal")
-    counted = truth[truth != IGNORE]
-    if len(counted) and (int(counted.max()) >= classes or int(counted.min()) < 0):
-        raise InputError(
-            f"label holds classes {int(counted.min())} to {int(counted.max())}, the network has 0 to {classes - 1}"
-        )
+    # Slab by slab, and without an index of voxels, which would take 24 bytes of each.
+    extremes = [_extremes(truth[rows]) for rows in slabs(len(truth))]
+    lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
+    if highest >= classes or lowest < 0:
+        raise InputError(f"label holds classes {lowest} to {highest}, the network has 0 to {classes - 1}")
     return truth
+
+
+def _extremes(part: Tensor) -> tuple[int, int]:
+    """Return the lowest and the highest class; what is ignored counts as background."""
+    known = part.masked_fill(part == IGNORE, 0)
+    return int(known.min()), int(known.max())
