@@ -14,6 +14,7 @@ from robust3d.attacks.attack import Adversarial, Attack, Attempt
 from robust3d.attacks.goals import Goal
 from robust3d.foundation.errors import InputError
 from robust3d.losses.registry import TARGETED, check_classes, find_loss, progress_loss
+from robust3d.segment.influence import SHARES
 from robust3d.segment.pipeline import Mode, Target, Windows, check_options
 from robust3d.threat.model import ThreatModel
 
@@ -44,8 +45,11 @@ class GradientAttack(Attack):
     @model_validator(mode="after")
     def _windows_fit_goal(self) -> Self:
         check_options(mode=self.gradient, windows=self.windows, target=self.target, statistics="frozen")
-        if self.goal is not None and self.windows != "all":
-            raise InputError(f"attack {self.name}: a goal needs windows = 'all', since it may lie where no organ is")
+        if self.goal is not None and self.windows not in ("all", *SHARES):
+            raise InputError(
+                f"attack {self.name}: a goal needs windows = 'all', or those chosen by their slope "
+                f"({', '.join(SHARES)}), since it may lie where no organ is"
+            )
         if self.goal is not None and self.loss not in TARGETED:
             raise InputError(
                 f"attack {self.name}: loss {self.loss!r} spends nothing on voxels that are not yet as the goal wants "

@@ -85,6 +85,8 @@ class BenchmarkCard(Card):
             raise ValueError("the section download has no effect with data.source 'phantom'; leave it out")
         if self.origin is not None and self.data.source != "folder":
             raise ValueError("the section origin has no effect with data.source 'phantom'; leave it out")
+        if self.origin is not None and self.origin.modality == "CT" and self.data.rescale is not None:
+            raise ValueError("origin.modality 'CT' is checked in HU, which data.rescale takes away; leave one out")
         return self
 
     def dataset(self, folder: str | None, collections: Collections) -> Dataset:

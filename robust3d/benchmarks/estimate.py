@@ -30,9 +30,9 @@ PROBE_SECONDS = 5.0
 METHOD = (
     "Windows are counted on the case {case}, and what an attack asks for by a rehearsal; a window takes the time "
     "measured in a probe of about 5 seconds a model. Assumed: all cases are like that one, the box of the fine stage "
-    "is that of the label, windows chosen by their slope are as many as on the phantoms, no attack ends early. Not "
-    "counted: loading, metrics, work on whole volumes. Memory: volumes and one window batch, without the program "
-    "itself."
+    "is that of the label, windows chosen by their slope are as many as on the phantoms (on larger volumes fewer), no "
+    "attack ends early. Not counted: loading, metrics, work on whole volumes. Memory: volumes and one window batch, "
+    "without the program itself."
 )
 """How the figures come about; ``case`` is a name."""
 

@@ -29,7 +29,7 @@ class Request(NamedTuple):
     """One gradient, by its options, or with mode ``"predict"`` one prediction."""
 
     mode: str
-    windows: str = "all"
+    windows: Windows = "all"
     target: str = "c2f"
 
 

@@ -13,7 +13,7 @@ from robust3d.benchmarks.diagnostics.stages import behind_transforms, segmenters
 from robust3d.benchmarks.rehearsal import PREDICT, Request
 from robust3d.segment.cascade import CoarseToFine
 from robust3d.segment.grid import overlap
-from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.pipeline import Pipeline, windows_of_coarse
 from robust3d.segment.resampled import Resampled
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.windows import WindowPlan
@@ -21,8 +21,7 @@ from robust3d.volume.labels import IGNORE
 from robust3d.volume.volume import Label, Volume
 
 CHOSEN = MappingProxyType({"influential": 0.9, "decisive": 0.8, "leading": 0.15})
-"""Share of the windows taken to be chosen by their slope, as on the phantoms; the true one depends on the prediction,
-and on large volumes is smaller."""
+"""Share of the windows taken to be chosen by their slope, as on the phantoms; on larger volumes they are fewer."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,7 @@ def _one(request: Request, stages: list[StageWindows]) -> list[tuple[float, floa
     attacked = {"coarse": [0], "fine": [1], "c2f": [0, 1]}[request.target] if len(stages) > 1 else [0]
     result = []
     for number, stage in enumerate(stages):
-        # As the cascade does.
-        windows = "leading" if request.windows == "decisive" and attacked == [0, 1] and number == 0 else request.windows
+        windows = windows_of_coarse(request.windows) if attacked == [0, 1] and number == 0 else request.windows
         gradient = stage.chosen(windows) if number in attacked else 0.0
         forward = float(stage.all) if number in attacked and request.mode == "fused" else 0.0
         if number == 0 and 1 in attacked:

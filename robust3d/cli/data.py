@@ -50,7 +50,7 @@ def phantom(
 
 
 def check(
-    folder: str,
+    target: str,
     *,
     root: Path | None = None,
     layout: str | None = None,
@@ -61,10 +61,10 @@ def check(
 
     Parameters
     ----------
-    folder
-        Folder as --data takes it; with --root, a benchmark whose cases it should hold.
+    target
+        Folder as --data takes it; with --root, a benchmark.
     root
-        Folder, to be checked against the benchmark: its split, classes and dataset.
+        Folder that should hold the cases of the benchmark: those of its split, with its classes, as published.
     layout
         Name of its layout; by default the one that recognises it.
     headers
@@ -72,17 +72,22 @@ def check(
     """
     from robust3d.cli.progress import progress_bar
     from robust3d.data.layouts.survey import header_problems, survey, voxel_problems
+    from robust3d.foundation.collections import Collections
     from robust3d.foundation.errors import InputError
     from robust3d.foundation.text import printable
 
     if root is not None:
         if layout is not None:
             raise InputError("--layout has no effect with --root: a benchmark finds the layout itself; leave it out")
-        _check_card(folder, root, headers=headers, collection=collection)
+        _check_card(target, root, headers=headers, collection=collection)
         return
+    if collection:
+        raise InputError("--collection has no effect without --root: it holds benchmarks; leave it out, or add --root")
     console = Console(highlight=False, soft_wrap=True)
-    place = Path(folder)
-    found, listing, problems = survey(place, layout)
+    folder = Path(target)
+    if not folder.exists() and target in Collections.open().entries("benchmarks"):
+        raise InputError(f"{target} is a benchmark and no folder; name the folder of its cases with --root")
+    found, listing, problems = survey(folder, layout)
     with progress_bar("cases") as bar:
         task = bar.add_task("checking cases", total=len(listing.entries))
         for entry in listing.entries:
@@ -98,7 +103,7 @@ def check(
         )
     for entry in listing.entries:
         # A list of pairs may name files elsewhere.
-        image = entry.image.relative_to(place) if entry.image.is_relative_to(place) else entry.image
+        image = entry.image.relative_to(folder) if entry.image.is_relative_to(folder) else entry.image
         console.print(f"{entry.name}  {image}", markup=False)
 
 
@@ -106,14 +111,18 @@ def _check_card(name: str, root: Path, *, headers: bool, collection: Collection)
     """Check that a folder holds the cases of a benchmark."""
     from robust3d.benchmarks.card import read_benchmark_card
     from robust3d.cli.progress import progress_bar
-    from robust3d.data.origin import refuse_absent
     from robust3d.foundation.collections import Collections
     from robust3d.foundation.errors import InputError
 
     collections = Collections.open(collection)
     card = read_benchmark_card(name, collections)
     console = Console(highlight=False, soft_wrap=True)
-    refuse_absent(name, root.exists(), card.origin, root)
+    if card.data.source != "folder":
+        raise InputError(f"benchmark {name} generates its cases and needs no folder; leave out --root {root}")
+    if not root.exists():
+        source = "the documentation of its data" if card.origin is None else card.origin.tell()
+        fetch = "" if card.download is None else f"; or call robust3d data fetch {name}"
+        raise InputError(f"folder {root} is not there; the data of {name}: {source}{fetch}")
     dataset = card.dataset(str(root), collections)
     problems: list[str] = []
     with progress_bar("cases") as bar:
@@ -127,10 +136,11 @@ def _check_card(name: str, root: Path, *, headers: bool, collection: Collection)
                 problems += card.origin.problems(volume) if card.origin is not None else []
             bar.advance(task)
     _refuse(console, problems, f"{root} for benchmark {name}")
-    console.print(f"{root}: {len(dataset.names)} test cases of benchmark {name}", markup=False)
+    rest = "; voxels, slices and unit were not looked at" if headers else ""
+    console.print(f"{root}: {len(dataset.names)} test cases of benchmark {name}{rest}", markup=False)
     if card.origin is not None:
         known = f", {card.origin.labelled} labelled cases" if card.origin.labelled else ""
-        console.print(f"dataset as published: {card.origin.tell()}{known}", markup=False)
+        console.print(f"published: {card.origin.tell()}{known}", markup=False)
 
 
 def _refuse(console: Console, problems: Sequence[str], what: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch a public dataset that a card names, by pooch (extra ``download``): whole and checked, or not at all."""
+"""Fetch a public dataset that a card names, by pooch (extra ``download``): unpacked only whole and checked."""
 
 from __future__ import annotations
 
@@ -81,28 +81,41 @@ def _retrieve(download: Download, out: Path) -> Path:
         import pooch
     except ImportError as error:
         raise InputError("fetching data needs pooch; install it by pip install 'robust3d[download]'") from error
+    import requests
+
     archive = out / download.archive
+    part = out / f"{download.archive}.part"
     if archive.is_file() and not pooch.hashes.hash_matches(str(archive), download.checksum):
         raise InputError(
             f"file {archive} does not have the checksum {download.checksum} of the card; move it away and fetch it anew"
         )
+    resumes = part.is_file()
     free = shutil.disk_usage(out).free // 1_000_000
-    if free < 2 * download.size_mb:
-        raise InputError(f"{out} has {free} MB left and {download.archive} needs {2 * download.size_mb} MB unpacked")
+    needed = 2 * download.size_mb - (part.stat().st_size // 1_000_000 if resumes else 0)
+    if free < needed:
+        raise InputError(f"{out} has {free} MB left and {download.archive} needs {needed} MB more, unpacked")
     # Its notes are for programmers; what went wrong is told below.
     pooch.get_logger().setLevel(logging.ERROR)
     try:
-        loader = ResumingDownloader(out / f"{download.archive}.part")
+        loader = ResumingDownloader(part)
         pooch.retrieve(download.url, download.checksum, fname=download.archive, path=out, downloader=loader)
-    except ValueError as error:
-        raise InputError(
-            f"what {download.url} sent does not have the checksum {download.checksum} of the card: it was changed; "
-            "nothing was kept, fetch it anew"
-        ) from error
-    except OSError as error:
+    except requests.RequestException as error:
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise InputError(
             f"cannot download {download.url}: {reason}; check the connection and call again, which goes on from what "
             f"has come, or put the archive into {out} yourself"
         ) from error
+    except ValueError as error:
+        if resumes:
+            # The first piece may be of another release; it is gone now.
+            return _retrieve(download, out)
+        raise InputError(
+            f"what {download.url} sent does not have the checksum {download.checksum} of the card: it was changed; "
+            "nothing was kept, fetch it anew"
+        ) from error
+    except OSError as error:
+        raise InputError(f"cannot keep {download.url} in {out}: {error}; mend that, or name another folder") from error
+    finally:
+        if part.is_file() and part.stat().st_size == 0:
+            part.unlink()
     return archive

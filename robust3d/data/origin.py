@@ -8,11 +8,10 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from robust3d.foundation.cards import Card
-from robust3d.foundation.errors import InputError
 from robust3d.volume.volume import Volume
 
 AIR = -500.0
-"""HU; a CT of a body holds voxels below, a file that is shifted or rescaled does not."""
+"""HU; a CT of a body in air holds voxels below, many a file that is shifted or rescaled does not."""
 
 
 class Origin(Card):
@@ -29,7 +28,7 @@ class Origin(Card):
     labelled : int or None
         Labelled cases that were published.
     in_plane : (int, int) or None
-        Voxels of a slice, along the first two axes of the file in either order.
+        Voxels of a slice: the first two axes of the file, in either order.
     modality : str
         ``CT`` volumes must hold air, in HU.
     """
@@ -52,26 +51,12 @@ class Origin(Card):
             first, second = volume.shape[:2]
             found.append(
                 f"case {volume.name}: slices have {first} x {second} voxels and the dataset's "
-                f"{self.in_plane[0]} x {self.in_plane[1]}; give the files as published, not resampled"
+                f"{self.in_plane[0]} x {self.in_plane[1]}; give the files as published, slices last, not resampled"
             )
         lowest = float(volume.image.min())
         if self.modality == "CT" and lowest > AIR:
             found.append(
                 f"case {volume.name}: the lowest voxel is {lowest:g} and air in a CT is below {AIR:g} HU; the file is "
-                "clipped, shifted or not in HU"
+                "clipped, cropped, shifted or not in HU"
             )
         return found
-
-
-def refuse_absent(name: str, there: bool, origin: Origin | None, root: object) -> None:
-    """Raise an error that tells where to get the data, if their folder is not there.
-
-    Raises
-    ------
-    InputError
-        With the address, if it is known.
-    """
-    if there:
-        return
-    hint = f"get the data of {name} at {origin.tell()}" if origin is not None else f"{name} names no source"
-    raise InputError(f"folder {root} is not there; {hint}")

@@ -16,7 +16,7 @@ from robust3d.foundation.errors import InputError
 from robust3d.losses.registry import Loss, find_loss
 from robust3d.segment.components import drop_small_components
 from robust3d.segment.grid import Shape
-from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
+from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options, windows_of_coarse
 from robust3d.segment.prediction import Box, Prediction
 from robust3d.segment.segmenter import Segmenter
 from robust3d.volume.labels import IGNORE
@@ -148,9 +148,9 @@ class CoarseToFine:
         if target == "fine":
             value, gradient, coarse = 0.0, _zeros_like(image), self.coarse.predict(image)
         else:
-            # The coarse stage only places the box: its gradient matters less, and outweighs the fine one if whole.
-            first: Windows = "leading" if windows == "decisive" else windows
-            value, gradient, coarse = self.coarse.gradient_and_prediction(image, label, find_loss(loss), mode, first)
+            value, gradient, coarse = self.coarse.gradient_and_prediction(
+                image, label, find_loss(loss), mode, windows_of_coarse(windows)
+            )
         box = self.box(coarse)
         if box is None:
             truth = label.cpu().numpy() if isinstance(label, Tensor) else label

@@ -14,7 +14,7 @@ from robust3d.segment.batch import WindowBatch
 from robust3d.segment.cost import record_windows
 from robust3d.segment.fusion import FusedMean, Fusion, fuse_logits
 from robust3d.segment.grid import Corner
-from robust3d.segment.influence import influence, influential_windows
+from robust3d.segment.influence import influence, windows_with_share
 from robust3d.segment.kept import SHARE, KeptGraphs
 from robust3d.segment.network import Predictor, device_of, window_logits
 from robust3d.segment.supply import Supply
@@ -129,7 +129,7 @@ def fused_gradient(
     value = loss(leaf[(slice(None), *plan.inner)][None], label[None].long())
     (cotangent,) = torch.autograd.grad(value, leaf)
     if share is not None:
-        attacked = influential_windows(attacked, influence(fusion, fused, cotangent), weights, coverage, share)
+        attacked = windows_with_share(attacked, influence(fusion, fused, cotangent), weights, coverage, share)
     total = torch.zeros_like(volume)
     device = device_of(network)
 

@@ -14,7 +14,10 @@ from robust3d.segment.grid import Corner
 from robust3d.segment.windows import WindowPlan
 
 SHARES: Mapping[str, float] = MappingProxyType({"influential": 0.98, "decisive": 0.8, "leading": 0.15})
-"""Share of the objective's slope that the chosen windows hold between them, by name of the choice."""
+"""Share of the objective's slope that the chosen windows hold between them, by name of the choice.
+
+Results tell the name alone: another share needs another name.
+"""
 
 
 def influence(fusion: Fusion, fused: Tensor, cotangent: Tensor) -> Tensor:
@@ -37,7 +40,7 @@ def influence(fusion: Fusion, fused: Tensor, cotangent: Tensor) -> Tensor:
     return cotangent.abs().sum(dim=0)
 
 
-def influential_windows(plan: WindowPlan, slope: Tensor, weights: Tensor, coverage: Tensor, share: float) -> WindowPlan:
+def windows_with_share(plan: WindowPlan, slope: Tensor, weights: Tensor, coverage: Tensor, share: float) -> WindowPlan:
     """Return the fewest windows that hold ``share`` of the slope between them, in the order of ``plan``.
 
     A voxel's slope is divided among the windows over it by their fusion weights; so the windows left out could change

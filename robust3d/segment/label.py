@@ -30,14 +30,10 @@ def label_beside(raw: Tensor, label: NDArray[Any] | Tensor, classes: int) -> Ten
     if truth.shape != raw.shape:
         raise InputError(f"image has shape {tuple(raw.shape)} and label {tuple(truth.shape)}; they must be equal")
     # Slab by slab, and without an index of voxels, which would take 24 bytes of each.
-    extremes = [_extremes(truth[rows]) for rows in slabs(len(truth))]
-    lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
-    if highest >= classes or lowest < 0:
-        raise InputError(f"label holds classes {lowest} to {highest}, the network has 0 to {classes - 1}")
+    for rows in slabs(len(truth)):
+        # Whatever is ignored counts as background.
+        known = truth[rows].masked_fill(truth[rows] == IGNORE, 0)
+        for wrong in [] if known.numel() == 0 else [int(known.max()), int(known.min())]:
+            if not 0 <= wrong < classes:
+                raise InputError(f"label holds class {wrong}, the network has 0 to {classes - 1}")
     return truth
-
-
-def _extremes(part: Tensor) -> tuple[int, int]:
-    """Return the lowest and the highest class; what is ignored counts as background."""
-    known = part.masked_fill(part == IGNORE, 0)
-    return int(known.min()), int(known.max())

@@ -21,6 +21,14 @@ Target = Literal["coarse", "fine", "c2f"]
 Statistics = Literal["frozen", "through"]
 
 
+def windows_of_coarse(windows: Windows) -> Windows:
+    """Return the windows of a coarse stage where a cascade is attacked as a whole through ``windows``.
+
+    The coarse stage only places the box of the fine one, whose prediction counts: few of its windows serve as well.
+    """
+    return "leading" if windows == "decisive" else windows
+
+
 def check_options(*, mode: str, windows: str, target: str, statistics: str) -> None:
     """Refuse an unknown option of :meth:`Pipeline.loss_gradient`, naming the nearest.
 

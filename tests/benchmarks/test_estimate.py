@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Estimates: what a rehearsal says an attack asks for, and windows, against those that a real run counts."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -8,12 +10,12 @@ from robust3d.attacks.cards import load_attack
 from robust3d.benchmarks import estimate as estimating
 from robust3d.benchmarks.cell import Cell
 from robust3d.benchmarks.estimate import estimate
-from robust3d.benchmarks.rehearsal import PREDICT, rehearse
+from robust3d.benchmarks.rehearsal import PREDICT, Request, rehearse
 from robust3d.benchmarks.run import Benchmark
 from robust3d.benchmarks.scale.pulse import PATIENCE, Pulse
 from robust3d.benchmarks.scale.runner import Runner, run_here
 from robust3d.benchmarks.store import Store
-from robust3d.benchmarks.workload import windows_of
+from robust3d.benchmarks.workload import StageWindows, spent, windows_of
 from robust3d.data.phantoms import PhantomDataset
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
@@ -44,6 +46,13 @@ def test_a_rehearsal_asks_for_what_the_attack_asks_for(name, pipeline) -> None:
     done = attack(pipeline, CASES.load("test_0000"), THREAT, 0)
     assert sum(times for request, times in asked.items() if request != PREDICT) == done.gradients
     assert asked[PREDICT] == done.queries
+
+
+@pytest.mark.parametrize(("target", "coarse", "fine"), [("c2f", 0.15, 0.8), ("coarse", 0.8, 0.0), ("fine", 0.0, 0.8)])
+def test_of_a_cascade_attacked_as_a_whole_few_coarse_windows_are_decisive(target, coarse, fine) -> None:
+    stages = [StageWindows(200, 20, 30, True), StageWindows(50, 10, 8, True)]
+    ((_, first), (_, second)) = spent(Counter({Request("fused", "decisive", target): 3}), stages)
+    assert (first, second) == pytest.approx((3 * coarse * 200, 3 * fine * 50))
 
 
 def test_attacks_that_may_end_early_are_rehearsed_to_the_end() -> None:

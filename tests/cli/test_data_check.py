@@ -65,7 +65,7 @@ def test_a_folder_that_fits_is_told_with_its_source(check, tmp_path) -> None:
 def test_a_folder_that_is_not_there_tells_where_to_get_it(check, tmp_path) -> None:
     code, _, err = check("--root", tmp_path / "nothing")
     assert code == 2
-    assert "nothing is not there; get the data of own at https://example.org/own" in err
+    assert "nothing is not there; the data of own: https://example.org/own" in err
     assert err.count("\n") == 1
 
 
@@ -78,9 +78,10 @@ def test_every_case_of_another_shape_or_unit_is_told(check, tmp_path) -> None:
     code, out, err = check("--root", tmp_path / "data")
     assert code == 2
     assert out.count("40 x 32 voxels and the dataset's 512 x 512") == 2
-    assert out.count("clipped, shifted or not in HU") == 1
+    assert out.count("clipped, cropped, shifted or not in HU") == 1
     assert "has 3 problems, listed above" in err
-    assert check("--root", tmp_path / "data", "--headers")[0] == 0
+    code, out, _ = check("--root", tmp_path / "data", "--headers")
+    assert (code, "slices and unit were not looked at" in out) == (0, True)
 
 
 def test_a_label_that_is_not_there_is_one_sentence(check, tmp_path) -> None:
@@ -90,10 +91,24 @@ def test_a_label_that_is_not_there_is_one_sentence(check, tmp_path) -> None:
     assert "spleen" in err
 
 
-def test_a_layout_does_not_go_with_a_benchmark(check, tmp_path) -> None:
-    code, _, err = check("--root", tmp_path / "data", "--layout", "nnunet")
-    assert code == 2
-    assert "--layout has no effect" in err
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["own", "--root", "data", "--layout", "nnunet"], "--layout has no effect"),
+        (["data", "--collection", "own"], "--collection has no effect without --root"),
+        (["hippocampus"], "hippocampus is a benchmark and no folder; name the folder of its cases with --root"),
+        (["hippocampus", "--root", "nothing"], "or call robust3d data fetch hippocampus"),
+        (["phantom-pancreas", "--root", "data"], "generates its cases and needs no folder"),
+    ],
+)
+def test_words_that_do_not_go_together(check, tmp_path, monkeypatch, capsys, words, sentence) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["robust3d", "data", "check", *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    error = capsys.readouterr().err
+    assert (caught.value.code, error.count("\n")) == (2, 1)
+    assert sentence in error
 
 
 @pytest.mark.parametrize("name", ["nih-pancreas", "msd-pancreas", "amos-ct", "btcv"])
@@ -116,13 +131,20 @@ def test_a_wrong_origin_is_refused(key, value) -> None:
         check_card(good | {key: value}, Origin, where="card")
 
 
-def test_an_origin_of_phantoms_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("data", "unit", "sentence"),
+    [
+        ({"source": "phantom", "cases": 1}, "HU", "section origin has no effect"),
+        ({"source": "folder", "rescale": "percentiles"}, "% of range", "is checked in HU, which data.rescale"),
+    ],
+)
+def test_an_origin_that_cannot_be_checked_is_refused(data, unit, sentence) -> None:
     content = {
         "benchmark": {"name": "x", "title": "x", "attacks": ["fgsm"]},
-        "data": {"source": "phantom", "cases": 1},
-        "threat": {"epsilon": 1.0, "unit": "HU"},
+        "data": data,
+        "threat": {"epsilon": 1.0, "unit": unit},
         "reference": {"paper": "none"},
         "origin": {"address": "https://example.org/a", "licence": "CC0", "modality": "CT"},
     }
-    with pytest.raises(InputError, match="section origin has no effect"):
+    with pytest.raises(InputError, match=sentence):
         check_card(content, BenchmarkCard, where="card")

@@ -59,6 +59,7 @@ def server():
             if asked and served.ranges:
                 start = int(asked.removeprefix("bytes=").removesuffix("-"))
                 if start >= len(body):
+                    served.starts.append(None)
                     self.send_response(416)
                     self.send_header("Content-Length", "0")
                     self.end_headers()
@@ -129,27 +130,46 @@ def test_a_download_that_breaks_off_goes_on_where_the_server_can(server, tmp_pat
     assert server.starts == ([half] if ranges else [])
 
 
-def test_a_download_that_was_whole_is_not_asked_for_again(server, tmp_path) -> None:
+def test_a_download_that_was_whole_is_not_sent_again(server, tmp_path) -> None:
     download, out = of(server, archive(tmp_path)), tmp_path / "out"
     out.mkdir()
     (out / "Task.tar.part").write_bytes(server.content)
     assert fetch(download, out).is_dir()
-    assert server.starts == []
+    # None: asked from the end on, nothing sent.
+    assert server.starts == [None]
     assert held(out) == ["Task", "Task.tar"]
 
 
-def test_pieces_of_different_files_are_refused_and_not_kept(server, tmp_path) -> None:
+def test_a_first_piece_of_another_file_is_left_behind(server, tmp_path) -> None:
     download, out = of(server, archive(tmp_path)), tmp_path / "out"
     out.mkdir()
     (out / "Task.tar.part").write_bytes(b"of an earlier release")
-    with pytest.raises(InputError, match="does not have the checksum"):
-        fetch(download, out)
-    assert held(out) == []
-    (out / "Task.tar.part").write_bytes(b"once more")
+    assert fetch(download, out).is_dir()
+    assert held(out) == ["Task", "Task.tar"]
+    assert server.requests == 2
+
+
+def test_other_bytes_than_those_asked_for_are_refused(server, tmp_path) -> None:
+    download, out = of(server, archive(tmp_path)), tmp_path / "out"
+    out.mkdir()
+    (out / "Task.tar.part").write_bytes(b"nine byte")
     server.slip = 1
     with pytest.raises(InputError, match="asked for the bytes from 9 on, the server sent others"):
         fetch(download, out)
-    assert (out / "Task.tar.part").read_bytes() == b"once more"
+    assert (out / "Task.tar.part").read_bytes() == b"nine byte"
+
+
+def test_two_downloads_into_one_file_are_refused(server, tmp_path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    download, out = of(server, archive(tmp_path)), tmp_path / "out"
+    out.mkdir()
+    with (out / "Task.tar.part").open("ab") as other:
+        other.write(b"half")
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match=r"another process is loading .*Task\.tar\.part"):
+            fetch(download, out)
+    assert server.requests == 0
 
 
 def test_another_checksum_is_refused_and_nothing_kept(server, tmp_path) -> None:

@@ -104,8 +104,11 @@ def test_targets(cascade, image) -> None:
 
 
 def test_decisive_windows_of_the_whole_are_the_leading_ones_of_the_coarse_stage(cascade, image) -> None:
+    cascade = replace(cascade, margin=(5, 4, 3))
     label = (image > 100).astype(np.uint8)
     box = cascade.predict(image).box
+    with counting() as whole:
+        cascade.fine.loss_gradient(image[box], label[box], "dice", "fused")
     with counting() as cost:
         value, gradient = cascade.loss_gradient(image, label, "dice", "fused", "decisive")
     with counting() as coarse_cost:
@@ -116,6 +119,7 @@ def test_decisive_windows_of_the_whole_are_the_leading_ones_of_the_coarse_stage(
     first[1][box] += second[1]
     np.testing.assert_array_equal(gradient, first[1])
     assert cost.gradient_windows == coarse_cost.gradient_windows + fine_cost.gradient_windows
+    assert fine_cost.gradient_windows < whole.gradient_windows
     alone = cascade.loss_gradient(image, label, "dice", "fused", "decisive", target="coarse")
     np.testing.assert_array_equal(alone[1], cascade.coarse.loss_gradient(image, label, "dice", "fused", "decisive")[1])
 

@@ -10,7 +10,7 @@ from robust3d.segment import segmenter as module
 from robust3d.segment.cost import counting
 from robust3d.segment.fusion import Fusion
 from robust3d.segment.grid import overlap
-from robust3d.segment.influence import SHARES, influence, influential_windows
+from robust3d.segment.influence import SHARES, influence, windows_with_share
 from robust3d.segment.intensity import hu_window
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.windows import WindowPlan
@@ -31,16 +31,20 @@ def test_influence_is_the_slope_by_the_logits() -> None:
     torch.testing.assert_close(influence(Fusion("logits"), logits, leaf.grad), expected)
 
 
+def test_the_shares_are_those_that_results_were_measured_with() -> None:
+    assert dict(SHARES) == {"influential": 0.98, "decisive": 0.8, "leading": 0.15}
+
+
 def test_the_fewest_windows_that_hold_the_share_are_kept() -> None:
     plan = WindowPlan.of((8, 2, 2), (2, 2, 2), overlap(0.0))
     slope = torch.zeros(8, 2, 2)
     slope[0], slope[2], slope[4], slope[6] = 0.25, 0.1, 24.0, 0.4
     ones = torch.ones(2, 2, 2)
     # Of 24.75 a slice, 24.4 is 98.6 %: the third and the fourth window.
-    kept = influential_windows(plan, slope, ones, plan.coverage(ones), 0.98)
+    kept = windows_with_share(plan, slope, ones, plan.coverage(ones), 0.98)
     assert list(kept.corners) == [(4, 0, 0), (6, 0, 0)]
-    assert len(influential_windows(plan, torch.ones(8, 2, 2), ones, plan.coverage(ones), 0.98).corners) == 4
-    assert list(influential_windows(plan, slope, ones, plan.coverage(ones), 0.1).corners) == [(4, 0, 0)]
+    assert len(windows_with_share(plan, torch.ones(8, 2, 2), ones, plan.coverage(ones), 0.98).corners) == 4
+    assert list(windows_with_share(plan, slope, ones, plan.coverage(ones), 0.1).corners) == [(4, 0, 0)]
 
 
 @pytest.fixture

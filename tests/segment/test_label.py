@@ -22,7 +22,7 @@ def test_a_label_keeps_its_values(dtype, kept) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "sentence"), [(3, "classes 0 to 3, the network has 0 to 2"), (-1, "classes -1 to 0")]
+    ("value", "sentence"), [(3, "class 3, the network has 0 to 2"), (-1, "class -1, the network has 0 to 2")]
 )
 @pytest.mark.parametrize("row", [0, 69])
 def test_one_voxel_of_another_class_is_told_wherever_it_lies(value, sentence, row) -> None:
@@ -30,6 +30,11 @@ def test_one_voxel_of_another_class_is_told_wherever_it_lies(value, sentence, ro
     label[row, 4, 3] = value
     with pytest.raises(InputError, match=sentence):
         label_beside(RAW, label, 3)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 3), (3, 0, 3)])
+def test_a_label_without_voxels_is_no_crash(shape) -> None:
+    assert label_beside(torch.zeros(shape), np.zeros(shape, np.uint8), 2).numel() == 0
 
 
 def test_another_shape_is_told() -> None:

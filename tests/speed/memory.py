@@ -56,7 +56,7 @@ print(json.dumps({"windows": windows, "megabytes": (peak() - base) / 1024}))
 
 # A fixed threshold: glibc's own rises with the blocks that are freed, to 32 MB, so that they come from a heap whose
 # holes count as memory in use, for the first batches more and more. What is measured is what the gradient holds.
-MAPPED = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+MMAP_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 OVERLAPS = (0.0, 0.5, 0.75, 0.875)
 """8, 18, 75 and 405 windows of 32^3 over 64 x 64 x 48 voxels."""
@@ -73,7 +73,7 @@ def extra_megabytes(way: str, overlap: float) -> tuple[int, float]:
         Of neighbouring windows, as a fraction of the window.
     """
     command = [sys.executable, "-c", SCRIPT, way, str(overlap)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | MAPPED)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | MMAP_ENVIRONMENT)
     result = json.loads(done.stdout)
     return result["windows"], result["megabytes"]
 
