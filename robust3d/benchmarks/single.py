@@ -47,14 +47,15 @@ class FileAttack:
 def attack_file(
     pipeline: Pipeline, case: Volume, attack: Attack, threat: ThreatModel, *, seed: int, out: Path
 ) -> FileAttack:
-    """Attack a case and write ``adversarial.nii.gz``, both predictions and ``result.json`` into ``out``."""
+    """Attack a case and write ``adversarial.nii.gz``, both predictions and ``result.json`` into ``out``.
+
+    Of a case with one file a channel, ``adversarial_0000.nii.gz``, ``adversarial_0001.nii.gz``...
+    """
     make_folder(out)
     pipeline = placed(pipeline, case)
     clean = predict_clean(pipeline, case.image)
     adversarial = attack(pipeline, case, threat, seed)
-    path = out / "adversarial.nii.gz"
-    adversarial.volume.save(path)
-    saved = read_volume(path)
+    saved = read_volume(adversarial.volume.save(out / "adversarial.nii.gz"))
     stored, given = torch.from_numpy(saved.image), torch.from_numpy(case.image)
     distance = threat.verify(stored, given, bounded=attack.bounded)
     prediction = pipeline.predict(saved.image)
@@ -71,7 +72,7 @@ def attack_file(
         "linf": threat.largest_change(stored, given),
         "distance": distance,
         "details": dict(adversarial.details),
-        "stored_as": saved.storage.dtype,
+        "stored_as": ", ".join(dict.fromkeys(one.dtype for one in (saved.storage, *saved.files))),
         "gradients": adversarial.gradients,
         "queries": adversarial.queries,
         "seconds": round(adversarial.seconds, 3),

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from robust3d.cli.options import Collection, Device, Out, Precision
+from robust3d.cli.options import Collection, Device, Images, Out, Precision
 
 
 def attack(
     *,
     model: str,
-    image: Path,
+    image: Images,
     label: Path,
     attack: str,
     out: Out,
@@ -38,8 +38,6 @@ def attack(
     model
         Name of a model, NAME/coarse for one stage, or a path: a MONAI bundle, a results folder of nnU-Net, a card
         (docs/models.md).
-    image
-        NIfTI volume (.nii or .nii.gz).
     label
         NIfTI label on the same grid.
     attack

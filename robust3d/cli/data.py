@@ -71,7 +71,7 @@ def check(
         Look at the headers alone, and leave out the voxels (values that are not finite, classes that are unknown).
     """
     from robust3d.cli.progress import progress_bar
-    from robust3d.data.layouts.survey import header_problems, survey, voxel_problems
+    from robust3d.data.layouts.survey import channel_problems, header_problems, survey, voxel_problems
     from robust3d.foundation.collections import Collections
     from robust3d.foundation.errors import InputError
     from robust3d.foundation.text import printable
@@ -94,8 +94,12 @@ def check(
             wrong = header_problems(found, [entry])
             problems += wrong or ([] if headers else voxel_problems(found, listing, entry))
             bar.advance(task)
+    problems = problems or channel_problems(found, listing.entries)
     _refuse(console, problems, f"{folder} (layout {found.name})")
     console.print(f"{folder}: layout {found.name}, {len(listing.entries)} labelled cases", markup=False)
+    channels = found.channels(listing.entries[0])
+    if channels > 1:
+        console.print(f"channels: {channels}", markup=False)
     names = listing.labels or {}
     if names:
         console.print(

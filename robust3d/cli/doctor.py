@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from robust3d.cli.options import Collection, Device
+from robust3d.cli.options import Collection, Device, Images
 from robust3d.foundation.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def doctor(
     model: str,
     *,
     case_count: int | None = None,
-    image: Path | None = None,
+    image: Images = (),
     label: Path | None = None,
     attack: str | None = None,
     epsilon: float = 10.2,
@@ -48,10 +48,8 @@ def doctor(
         Name of a model, NAME/coarse for one stage, or a path: a MONAI bundle, a card (docs/models.md).
     case_count
         Phantom test cases, 1 by default.
-    image
-        NIfTI volume (.nii or .nii.gz) to examine the model on instead.
     label
-        NIfTI label on the same grid.
+        NIfTI label on the grid of --image.
     attack
         Name of an untargeted attack of the algorithm gradient_ascent, whose steps and epsilon are varied; by default
         10 steps of a quarter of epsilon on the exact gradient of Dice.
@@ -77,9 +75,9 @@ def doctor(
     from robust3d.threat.model import ThreatModel
     from robust3d.zoo.load import load_model
 
-    if image is not None and case_count is not None:
+    if image and case_count is not None:
         raise InputError("--case-count counts phantoms; leave it out with --image")
-    if (image is None) != (label is None):
+    if bool(image) != (label is not None):
         raise InputError("give --image and --label together, or neither for a phantom")
     keep_freed_memory()
     collections = Collections.open(collection)
@@ -89,7 +87,7 @@ def doctor(
     chosen = DEFAULT_ATTACK if attack is None else _ascent(attack, collections)
     pipeline = load_model(model, device=device, collections=collections)
     chosen.check(pipeline.classes, threat)
-    count = 1 if image is not None or case_count is None else case_count
+    count = 1 if image or case_count is None else case_count
     console, messages = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         # A log has no width of its own, and 80 columns would break every name.
@@ -122,9 +120,9 @@ def _examined(exam: Exam) -> list[Finding]:
         return examine(exam, lambda finding: bar.update(task, advance=1))
 
 
-def _cases(image: Path | None, label: Path | None, classes: int, count: int) -> Iterator[Volume]:
+def _cases(image: tuple[Path, ...], label: Path | None, classes: int, count: int) -> Iterator[Volume]:
     """Yield the given case, or phantom test cases."""
-    if image is not None:
+    if image:
         from robust3d.volume.nifti import read_volume
 
         yield read_volume(image, label, classes=range(classes))

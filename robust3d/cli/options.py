@@ -17,6 +17,14 @@ Collection = Annotated[
     ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
+Images = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        name="--image",
+        negative=(),
+        help="NIfTI volume (.nii or .nii.gz), channels along a fourth axis; repeatable: one file a channel.",
+    ),
+]
 Out = Annotated[Path, Parameter(help="Folder for the results; made if it does not exist.")]
 Precision = Annotated[
     Literal["exact", "fast"],

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from robust3d.cli.options import Collection, Device, Out
+from robust3d.cli.options import Collection, Device, Images, Out
 
 
 def predict(
     *,
     model: str,
-    image: Path,
+    image: Images,
     out: Out,
     label: Path | None = None,
     device: Device = "auto",
@@ -26,8 +26,6 @@ def predict(
     model
         Name of a model, NAME/coarse for one stage, or a path: a MONAI bundle, a results folder of nnU-Net, a card
         (docs/models.md).
-    image
-        NIfTI volume (.nii or .nii.gz).
     label
         NIfTI label on the same grid; with it the DSC is shown.
     """

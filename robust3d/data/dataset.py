@@ -16,6 +16,10 @@ class Dataset(Protocol):
     def names(self) -> Sequence[str]:
         """Names of the cases in order."""
 
+    @property
+    def channels(self) -> int:
+        """Number of channels of every case."""
+
     def load(self, name: str) -> Volume:
         """Return one case, with its label."""
 

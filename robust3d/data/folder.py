@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robust3d.data.classes import ClassCard, label_table
 from robust3d.data.layouts.layout import Entry, Layout
-from robust3d.data.layouts.survey import header_problems, open_folder, refuse
+from robust3d.data.layouts.survey import channel_problems, header_problems, open_folder, refuse
 from robust3d.data.rescale import rescale_to_percent
 from robust3d.foundation.errors import InputError, nearest
 from robust3d.volume.labels import IGNORE
@@ -84,6 +84,11 @@ class FolderDataset:
         """Names of the cases in order."""
         return list(self.entries)
 
+    @property
+    def channels(self) -> int:
+        """Number of channels of the first case; :meth:`only` has made sure that all have as many."""
+        return self.layout.channels(next(iter(self.entries.values())))
+
     def part(self, first: int, count: int | None) -> FolderDataset:
         """Return ``count`` cases from number ``first`` on, or all from there.
 
@@ -114,12 +119,14 @@ class FolderDataset:
                 f"{len(self.names)} cases"
             )
         entries = {name: self.entries[name] for name in names}
-        refuse(self.root, header_problems(self.layout, entries.values()))
+        problems = header_problems(self.layout, entries.values())
+        refuse(self.root, problems or channel_problems(self.layout, entries.values()))
         return replace(self, entries=entries)
 
     def origin(self, name: str) -> str:
         """Return the files of a case, for messages."""
-        return f"{self.entries[name].image}, {self.entries[name].label}"
+        entry = self.entries[name]
+        return ", ".join(map(str, (*entry.images, entry.label)))
 
     def load(self, name: str) -> Volume:
         """Read one case with its label.

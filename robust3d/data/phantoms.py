@@ -57,6 +57,11 @@ class PhantomDataset:
         """Names such as ``test_0003``."""
         return [f"{self.split}_{index:04d}" for index in range(self.count)]
 
+    @property
+    def channels(self) -> int:
+        """One: it is a CT."""
+        return 1
+
     def origin(self, name: str) -> str:
         """Return where a case comes from, for messages."""
         return "generated"

@@ -22,8 +22,10 @@ class GeometryWarning(UserWarning):
 def check_pair(
     image: tuple[Path, tuple[int, ...], tuple[float, ...], NDArray[np.float64]],
     label: tuple[Path, tuple[int, ...], tuple[float, ...], NDArray[np.float64]],
+    *,
+    second: str = "label",
 ) -> None:
-    """Compare (file, shape, spacing in mm, affine) of an image and its label.
+    """Compare (file, shape, spacing in mm, affine) of an image and its label, or what ``second`` calls it.
 
     Raises
     ------
@@ -34,17 +36,17 @@ def check_pair(
     label_path, label_shape, label_spacing, label_affine = label
     if image_shape != label_shape:
         raise InputError(
-            f"shape {image_shape} of image {image_path} differs from shape {label_shape} of label {label_path}; "
+            f"shape {image_shape} of image {image_path} differs from shape {label_shape} of {second} {label_path}; "
             "resample one to the grid of the other"
         )
     if not np.allclose(image_spacing, label_spacing, rtol=1e-3):
         raise InputError(
             f"spacing {_millimetres(image_spacing)} of image {image_path} differs from spacing "
-            f"{_millimetres(label_spacing)} of label {label_path}; resample one to the grid of the other"
+            f"{_millimetres(label_spacing)} of {second} {label_path}; resample one to the grid of the other"
         )
     if not np.allclose(image_affine, label_affine, atol=1e-2):
         warnings.warn(
-            f"affine of image {image_path} differs from that of label {label_path} by up to "
+            f"affine of image {image_path} differs from that of {second} {label_path} by up to "
             f"{np.abs(image_affine - label_affine).max():.3g} mm; voxels are paired by index",
             GeometryWarning,
             stacklevel=3,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from robust3d.foundation.digest import digest_arrays
 from robust3d.foundation.errors import InputError
+from robust3d.volume.channels import count_channels, spatial_shape
 
 Image = NDArray[np.float32]
 Label = NDArray[np.uint8]
@@ -53,7 +54,7 @@ class Volume:
 
     Parameters
     ----------
-    image : ndarray of float32, shape (D1, D2, D3)
+    image : ndarray of float32, shape (D1, D2, D3), or (C, D1, D2, D3) for C >= 2 channels
         Voxel values in the volume's own unit: HU for CT. Axes as in the file; never reoriented.
     label : ndarray of uint8, shape (D1, D2, D3), or None
         Class of each voxel; 0 is background.
@@ -65,6 +66,8 @@ class Volume:
         Name of the case in results.
     storage : Storage
         How its file holds the values.
+    files : tuple of Storage
+        How the file of each channel does, if each has its own; empty for one file with all channels.
     reference : ndarray of float32, same shape, or None
         Values toward which an integer file is rounded, so that storing never enlarges a perturbation; attacks set it.
     """
@@ -75,13 +78,18 @@ class Volume:
     spacing: Triple
     name: str
     storage: Storage = field(default_factory=Storage)
+    files: tuple[Storage, ...] = ()
     reference: Image | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Voxels along each axis."""
-        first, second, third = self.image.shape
-        return first, second, third
+        return spatial_shape(self.image)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return count_channels(self.image)
 
     @cached_property
     def sha256(self) -> str:
@@ -109,8 +117,14 @@ class Volume:
             raise InputError(f"case {self.name} has no label, which this needs; give one with --label")
         return self.label
 
-    def save(self, path: str | Path) -> None:
-        """Write the image as NIfTI in the type of its original file; see :func:`robust3d.volume.nifti.save_image`."""
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Write the image as NIfTI in the type of its original file; see :func:`robust3d.volume.nifti.save_image`.
+
+        Returns
+        -------
+        tuple of Path
+            The file, or one a channel where each channel came from its own.
+        """
         from robust3d.volume.nifti import save_image
 
-        save_image(self, Path(path))
+        return save_image(self, Path(path))

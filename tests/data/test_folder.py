@@ -72,7 +72,7 @@ def change(folder: Path, **entries: object) -> None:
         (lambda folder: (folder / "dataset.json").unlink(), "cannot read .*holds a dataset.json"),
         (lambda folder: (folder / "dataset.json").write_text("{"), "not valid JSON"),
         (lambda folder: (folder / "dataset.json").write_text("[]"), "must hold an object"),
-        (lambda folder: change(folder, channel_names={"0": "T1", "1": "T2"}), "exactly one channel"),
+        (lambda folder: change(folder, channel_names={"0": "T1", "1": "T2"}), "has no .*_0001.nii.gz"),
         (
             lambda folder: change(folder, labels={"background": 0, "both": [1, "2"]}),
             "from 0 to 255, or a list of these for a region",

@@ -78,10 +78,14 @@ def test_halves_of_pairs_duplicates_and_an_empty_folder(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"modality": {"0": "T1", "1": "T2"}}, "exactly one channel"),
+        ({"modality": {"0": "T1", "2": "T2"}}, "numbered from 0 on"),
+        ({"modality": {}}, "needs channels as number: name"),
         ({"labels": {"background": 0}}, "labels as integer: name"),
         ({"training": "none"}, "a list of objects"),
-        ({"training": [3, {"image": ["a", "b"], "label": "c"}, {"image": "a"}]}, "3 problems.*2 images.*has no label"),
+        (
+            {"training": [3, {"image": ["a", 2], "label": "c"}, {"image": "a"}]},
+            "3 problems.*has no image.*has no label",
+        ),
     ],
 )
 def test_wrong_descriptions(tmp_path, entries, message) -> None:
@@ -214,3 +218,60 @@ def test_regions_of_an_nnunet_folder_are_their_labels(tmp_path) -> None:
     dataset = FolderDataset.open(tmp_path, classes=[ClassCard(name="lesion", labels=("tumour",))])
     assert np.array_equal(dataset.load("case_a").known_label(), arrays("case_a")[1] == 2)
     assert np.array_equal(FolderDataset.open(tmp_path).load("case_a").known_label(), arrays("case_a")[1])
+
+
+def two_channels(name: str, root: Path) -> None:
+    """Write case_a and case_b with the second channel twice the first, as a layout holds several."""
+    for case in ("case_a", "case_b"):
+        image, label = arrays(case)
+        if name == "nnunet":
+            save(image, root / "imagesTr" / f"{case}_0000.nii.gz")
+            save(2 * image, root / "imagesTr" / f"{case}_0001.nii.gz")
+            save(label, root / "labelsTr" / f"{case}.nii.gz")
+        else:
+            save(np.stack([image, 2 * image], axis=-1), root / "images" / f"{case}.nii.gz")
+            save(label, root / "labels" / f"{case}.nii.gz")
+    pairs = [{"image": f"images/{case}.nii.gz", "label": f"labels/{case}.nii.gz"} for case in ("case_a", "case_b")]
+    channels = {"0": "T1", "1": "T2"}
+    if name == "nnunet":
+        labels = {"background": 0, "organ": 1, "tumour": 2}
+        (root / "dataset.json").write_text(json.dumps({"channel_names": channels, "labels": labels}))
+    elif name == "decathlon":
+        labels = {"0": "background", "1": "organ", "2": "tumour"}
+        (root / "dataset.json").write_text(json.dumps({"modality": channels, "labels": labels, "training": pairs}))
+    elif name == "datalist":
+        image, _ = arrays("case_b")
+        save(image, root / "images" / "b_t1.nii.gz")
+        save(2 * image, root / "images" / "b_t2.nii.gz")
+        pairs[1] |= {"image": ["images/b_t1.nii.gz", "images/b_t2.nii.gz"], "case": "case_b"}
+        (root / "list.json").write_text(json.dumps({"training": pairs}))
+    elif name == "csv":
+        lines = ["image,label", *(f"{pair['image']},{pair['label']}" for pair in pairs)]
+        (root / "cases.csv").write_text("\n".join(lines) + "\n")
+
+
+@layouts
+def test_two_channels_are_read_and_checked(name, tmp_path) -> None:
+    two_channels(name, tmp_path)
+    dataset = FolderDataset.open(tmp_path, layout=name).only(["case_a", "case_b"])
+    assert dataset.channels == 2
+    for case in dataset.names:
+        image, label = arrays(case)
+        volume = dataset.load(case)
+        assert np.array_equal(volume.image, np.stack([image, 2 * image]))
+        assert np.array_equal(volume.known_label(), label)
+        assert len(volume.files) == (2 if name == "nnunet" or (name == "datalist" and case == "case_b") else 0)
+    percent = rescale_to_percent(volume)
+    assert np.allclose(percent.image[0], percent.image[1], atol=1e-3)
+    entry = dataset.entries["case_a"]
+    if name == "nnunet":
+        entry.others[0].unlink()
+        with pytest.raises(InputError, match=r"case case_a has no .*case_a_0001.nii.gz"):
+            FolderDataset.open(tmp_path)
+        return
+    save(arrays("case_a")[0], entry.image)
+    wanted = (
+        "has 1 channels and the folder says 2" if name == "decathlon" else "case_b has 2 channels and case case_a has 1"
+    )
+    with pytest.raises(InputError, match=wanted):
+        FolderDataset.open(tmp_path, layout=name).only(["case_a", "case_b"])

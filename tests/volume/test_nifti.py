@@ -103,7 +103,7 @@ def bad_images(folder):
     zeros = np.zeros((4, 4, 4), np.float32)
     yield "nan", write(folder / "nan.nii.gz", np.where(zeros == 0, np.nan, 0).astype(np.float32))
     yield "inf", write(folder / "inf.nii.gz", zeros + np.float32(np.inf))
-    yield "4D", write(folder / "4d.nii.gz", np.zeros((4, 4, 4, 2), np.int16))
+    yield "5D", write(folder / "5d.nii.gz", np.zeros((4, 4, 4, 2, 2), np.int16))
     yield "2D", write(folder / "2d.nii.gz", np.zeros((4, 4), np.int16))
     yield "complex", write(folder / "complex.nii.gz", zeros.astype(np.complex64))
     yield "rgb", write(folder / "rgb.nii.gz", np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")]))
@@ -172,7 +172,7 @@ def test_a_time_axis_of_one_is_dropped(tmp_path, pair) -> None:
     assert nib.load(tmp_path / "saved.nii.gz").shape == (5, 6, 7)
 
 
-@pytest.mark.parametrize("shape", [(4, 4, 4, 2), (4, 4, 4, 1, 1), (4, 4, 4, 1, 3), (4, 4)])
+@pytest.mark.parametrize("shape", [(4, 4, 4, 1, 1), (4, 4, 4, 1, 3), (4, 4)])
 def test_other_numbers_of_axes_are_refused(tmp_path, shape) -> None:
     with pytest.raises(InputError, match="three axes"):
         read_volume(write(tmp_path / "a.nii.gz", np.zeros(shape, np.int16)))

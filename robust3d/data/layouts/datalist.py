@@ -11,7 +11,7 @@ from robust3d.foundation.errors import InputError
 
 
 class MonaiDatalist(NiftiLayout):
-    """Folders with one datalist as MONAI's ``load_decathlon_datalist`` reads it; one channel."""
+    """Folders with one datalist as MONAI's ``load_decathlon_datalist`` reads it; an image may be a list of files."""
 
     name = "datalist"
     signature = "one .json file with a list training of image and label"

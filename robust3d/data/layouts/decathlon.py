@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robust3d.data.layouts.documents import channel_problems, pair_list, read_object, unique
+from robust3d.data.layouts.documents import named_channels, pair_list, read_object, unique
 from robust3d.data.layouts.layout import Listing, NiftiLayout
 from robust3d.foundation.errors import InputError
 
 
 class Decathlon(NiftiLayout):
-    """Task folders of the Medical Segmentation Decathlon (Antonelli et al., arXiv 1902.09063), one channel."""
+    """Task folders of the Medical Segmentation Decathlon (Antonelli et al., arXiv 1902.09063), channels last."""
 
     name = "decathlon"
     signature = "dataset.json with modality and a list training of image and label"
@@ -30,8 +30,8 @@ class Decathlon(NiftiLayout):
             card = read_object(path)
         except InputError as error:
             return Listing(problems=[f"{error}; a folder of the Decathlon holds a dataset.json"])
-        problems = channel_problems(card.get("modality"), str(path))
-        entries, wrong = pair_list(card.get("training"), root, f"training in {path}")
+        channels, problems = named_channels(card.get("modality"), f"modality in {path}")
+        entries, wrong = pair_list(card.get("training"), root, f"training in {path}", channels=channels)
         entries, twice = unique(entries)
         labels, unread = _labels(card.get("labels"), path)
         return Listing(entries, labels, problems=[*problems, *wrong, *twice, *unread])

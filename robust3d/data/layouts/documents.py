@@ -32,17 +32,19 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def channel_problems(channels: object, where: str) -> list[str]:
-    """Return what is wrong with the channels of a description; volumes of one channel are supported."""
-    if not isinstance(channels, dict) or len(channels) != 1:
-        return [f"{where} does not name exactly one channel; one is supported"]
-    return []
+def named_channels(channels: object, where: str) -> tuple[int | None, list[str]]:
+    """Return how many channels a description names, and what is wrong with it: several are numbered from 0 on."""
+    numbers = {*channels} if isinstance(channels, dict) else set()
+    if len(numbers) != 1 and (not numbers or numbers != {str(number) for number in range(len(numbers))}):
+        return None, [f"{where} needs channels as number: name, numbered from 0 on without gaps"]
+    return len(numbers), []
 
 
-def pair_list(pairs: object, root: Path, where: str) -> tuple[list[Entry], list[str]]:
+def pair_list(pairs: object, root: Path, where: str, *, channels: int | None = None) -> tuple[list[Entry], list[str]]:
     """Return the cases of a list of objects with ``image`` and ``label``, and what is wrong with it.
 
-    A case is called what its ``case`` says, else as its image file without suffix. Paths are relative to ``root``.
+    A case is called what its ``case`` says, else as its (first) image file without suffix. Paths are relative to
+    ``root``. An image is one file, or a list with one a channel; ``channels`` is how many the folder says there are.
     """
     if not isinstance(pairs, list):
         return [], [f"{where} needs a list of objects with image and label"]
@@ -53,17 +55,16 @@ def pair_list(pairs: object, root: Path, where: str) -> tuple[list[Entry], list[
             problems.append(f"{place} is a {type(pair).__name__}; it must be an object with image and label")
             continue
         image, label = pair.get("image"), pair.get("label")
-        if isinstance(image, list) and len(image) == 1:
-            image = image[0]
-        if isinstance(image, list):
-            problems.append(f"{place} has {len(image)} images; one channel is supported")
-        elif not isinstance(image, str) or not image:
+        listed = image if isinstance(image, list) else [image]
+        files = [one for one in listed if isinstance(one, str) and one]
+        if not files or len(files) < len(listed):
             problems.append(f"{place} has no image")
         elif not isinstance(label, str) or not label:
-            problems.append(f"{place} ({image}) has no label")
+            problems.append(f"{place} ({files[0]}) has no label")
         else:
-            name = str(pair.get("case") or case_name(Path(image)))
-            entries.append(Entry(name, root / image, root / label))
+            name = str(pair.get("case") or case_name(Path(files[0])))
+            first, *others = (root / one for one in files)
+            entries.append(Entry(name, first, root / label, tuple(others), channels))
     return entries, problems
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from robust3d.foundation.errors import InputError
 from robust3d.volume.geometry import GeometryWarning, Grid, check_pair
-from robust3d.volume.nifti import read_grid, read_volume
+from robust3d.volume.nifti import read_channels, read_grid, read_volume
 from robust3d.volume.volume import Volume
 
 
@@ -25,11 +25,22 @@ class Entry:
         Name of the case.
     image, label : Path
         A NIfTI file, or what the layout reads in place of one.
+    others : tuple of Path
+        Further files of the image, one a channel after the first.
+    channels : int or None
+        How many channels the folder says that the image has.
     """
 
     name: str
     image: Path
     label: Path
+    others: tuple[Path, ...] = ()
+    channels: int | None = None
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """All files of the image."""
+        return (self.image, *self.others)
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,9 @@ class Layout(Protocol):
     def check(self, entry: Entry) -> list[str]:
         """Return what is wrong with a case as far as headers tell: absent, damaged, unequal grids."""
 
+    def channels(self, entry: Entry) -> int:
+        """Return the number of channels of a case, as far as headers tell."""
+
     def read(self, entry: Entry, values: Sequence[int] | None) -> Volume:
         """Read one case; ``values`` are those that its label may hold."""
 
@@ -79,24 +93,34 @@ class NiftiLayout:
     """Base of the layouts whose images and labels are NIfTI files."""
 
     def check(self, entry: Entry) -> list[str]:
-        """Compare the headers of both files."""
+        """Compare the headers of all files."""
         problems: list[str] = []
         grids: list[tuple[Path, *Grid]] = []
-        for path in (entry.image, entry.label):
+        for path in (*entry.images, entry.label):
             try:
-                grids.append((path, *read_grid(path)))
+                single = entry.others or path == entry.label
+                grids.append((path, *(read_grid(path) if single else read_channels(path)[1])))
             except InputError as error:
                 problems.append(str(error))
-        if not problems:
-            with warnings.catch_warnings():
-                # Told when the case is read.
-                warnings.simplefilter("ignore", GeometryWarning)
+        if problems:
+            return problems
+        with warnings.catch_warnings():
+            # Told when the case is read.
+            warnings.simplefilter("ignore", GeometryWarning)
+            for grid in grids[1:]:
                 try:
-                    check_pair(grids[0], grids[1])
+                    check_pair(grids[0], grid, second="label" if grid is grids[-1] else "channel")
                 except InputError as error:
                     problems.append(str(error))
+        found = self.channels(entry)
+        if entry.channels is not None and found != entry.channels:
+            problems.append(f"image {entry.image} has {found} channels and the folder says {entry.channels}")
         return problems
 
+    def channels(self, entry: Entry) -> int:
+        """Return the number of files, or the length of the fourth axis of the only one."""
+        return len(entry.images) if entry.others else read_channels(entry.image)[0]
+
     def read(self, entry: Entry, values: Sequence[int] | None) -> Volume:
-        """Read a pair of files."""
-        return read_volume(entry.image, entry.label, name=entry.name, classes=values)
+        """Read the files of a case."""
+        return read_volume(entry.images, entry.label, name=entry.name, classes=values)

@@ -78,6 +78,10 @@ class NihPancreas:
             problems.append(f"image {entry.image} has shape {shapes[0]} and label {entry.label} {shapes[1]}")
         return problems
 
+    def channels(self, entry: Entry) -> int:
+        """One: it is a CT."""
+        return 1
+
     def read(self, entry: Entry, values: Sequence[int] | None) -> Volume:
         """Read a series or a converted image, and turn the label into its axes."""
         path = entry.image

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robust3d.data.layouts.documents import channel_problems, read_object
+from robust3d.data.layouts.documents import named_channels, read_object
 from robust3d.data.layouts.layout import Entry, Listing, NiftiLayout
 from robust3d.foundation.errors import InputError
-from robust3d.volume.nifti import SUFFIXES
+from robust3d.volume.nifti import channel_file
+from robust3d.volume.nifti_file import SUFFIXES
 
 
 class NnunetRaw(NiftiLayout):
-    """Single-channel raw folders of nnU-Net v2 (Isensee et al., Nature Methods 18, 2021)."""
+    """Raw folders of nnU-Net v2 (Isensee et al., Nature Methods 18, 2021), one file a channel."""
 
     name = "nnunet"
     signature = "dataset.json with channel_names, imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz"
@@ -31,7 +32,7 @@ class NnunetRaw(NiftiLayout):
             card = read_object(path)
         except InputError as error:
             return Listing(problems=[f"{error}; an nnU-Net raw folder holds a dataset.json"])
-        problems = channel_problems(card.get("channel_names"), str(path))
+        channels, problems = named_channels(card.get("channel_names"), f"channel_names in {path}")
         ending = card.get("file_ending", ".nii.gz")
         if ending not in SUFFIXES:
             return Listing(problems=[f"{path} has file_ending {ending!r}; supported: {', '.join(SUFFIXES)}"])
@@ -41,13 +42,17 @@ class NnunetRaw(NiftiLayout):
         entries = []
         for image in images:
             name = image.name.removesuffix(f"_0000{ending}")
-            entries.append(Entry(name, image, root / "labelsTr" / f"{name}{ending}"))
+            case = image.with_name(f"{name}{ending}")
+            others = tuple(channel_file(case, number) for number in range(1, channels or 1))
+            entries.append(Entry(name, image, root / "labelsTr" / case.name, others, channels))
+        problems += [f"case {one.name} has no {path}" for one in entries for path in one.others if not path.is_file()]
         problems += [f"case {one.name} has no label {one.label}" for one in entries if not one.label.is_file()]
         labels = _values(card.get("labels"))
         if labels is None:
             problems.append(f"{path} needs labels as name: integer from 0 to 255, or a list of these for a region")
-        # A case without a label is told once.
-        entries = sorted((one for one in entries if one.label.is_file()), key=lambda entry: entry.name)
+        # A case without a label or a channel is told once.
+        whole = (one for one in entries if all(path.is_file() for path in (one.label, *one.others)))
+        entries = sorted(whole, key=lambda entry: entry.name)
         return Listing(entries, labels, ignore=None if labels is None else labels.get("ignore"), problems=problems)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from robust3d.data.layouts.documents import unique
 from robust3d.data.layouts.layout import Entry, Listing, NiftiLayout
-from robust3d.volume.nifti import SUFFIXES, case_name
+from robust3d.volume.nifti import case_name
+from robust3d.volume.nifti_file import SUFFIXES
 
 
 class PlainPairs(NiftiLayout):

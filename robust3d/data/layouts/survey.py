@@ -55,7 +55,7 @@ def _outside(entry: Entry, root: Path) -> Iterator[str]:
         refuse_control(entry.name)
     except ValueError as error:
         yield f"case {error}"
-    for path in (entry.image, entry.label):
+    for path in (*entry.images, entry.label):
         try:
             inside(root, path.relative_to(root) if path.is_relative_to(root) else path)
         except InputError as error:
@@ -65,6 +65,18 @@ def _outside(entry: Entry, root: Path) -> Iterator[str]:
 def header_problems(layout: Layout, entries: Iterable[Entry]) -> list[str]:
     """Return what is wrong with cases as far as the headers of their files tell."""
     return [f"case {entry.name}: {problem}" for entry in entries for problem in layout.check(entry)]
+
+
+def channel_problems(layout: Layout, entries: Iterable[Entry]) -> list[str]:
+    """Return which case has another number of channels than the first one; their headers are in order."""
+    first: tuple[Entry, int] | None = None
+    problems = []
+    for entry in entries:
+        channels = layout.channels(entry)
+        first = first or (entry, channels)
+        if channels != first[1]:
+            problems.append(f"case {entry.name} has {channels} channels and case {first[0].name} has {first[1]}")
+    return problems
 
 
 def voxel_problems(layout: Layout, listing: Listing, entry: Entry) -> list[str]:
