@@ -14,7 +14,8 @@ from robust3d.attacks.step import Step
 from robust3d.attacks.updates import UPDATES, UpdateName
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
-from robust3d.threat.model import UNITS, ThreatModel
+from robust3d.threat.model import ThreatModel
+from robust3d.threat.settings import UNITS
 from robust3d.volume.volume import Volume
 
 

@@ -183,9 +183,13 @@ class Attempt:
     ) -> Adversarial:
         """Verify ``candidate`` against the threat model and wrap it up with figures of the attack's own.
 
-        An unbounded attack is only held to the valid range and storage; its true distance is reported.
+        An unbounded attack is only held to the valid range and storage; its true distance is reported. Of several
+        channels, ``largest_change_by_channel`` is added, in the volume's unit.
         """
         distance = self.threat.verify(candidate, self.clean, bounded=bounded)
+        figures = dict(details or {})
+        if self.volume.channels > 1:
+            figures["largest_change_by_channel"] = self.threat.changes_by_channel(candidate, self.clean)
         return Adversarial(
             volume=replace(
                 self.volume.with_image(candidate.cpu().numpy()),
@@ -196,7 +200,7 @@ class Attempt:
             gradients=self.gradients,
             queries=self.queries,
             seconds=time.perf_counter() - self._began,
-            details=details or {},
+            details=figures,
         )
 
 

@@ -22,7 +22,7 @@ class RandomSign(Attack):
         """Perturb one labelled case."""
         attempt = Attempt(pipeline, volume, threat, seed)
         coin = torch.randint(0, 2, attempt.clean.shape, generator=attempt.generator()) * 2 - 1
-        moved = threat.origin(attempt.clean) + threat.epsilon * coin.to(attempt.clean.device)
+        moved = threat.origin(attempt.clean) + threat.weigh(threat.epsilon * coin.to(attempt.clean))
         return attempt.result(threat.project(moved, attempt.clean))
 
 

@@ -20,6 +20,7 @@ from robust3d.foundation.digest import mix_seed
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
+from robust3d.volume.channels import as_image, by_channel
 from robust3d.volume.volume import Triple, Volume
 
 Kind = Literal["noise", "blur", "resolution", "contrast", "bias_field", "ghosting"]
@@ -60,7 +61,8 @@ class Corruption(Attack):
 
     The whole volume is degraded, values beyond the valid range included, and clipped to that range after that; only
     the contrast changes the clipped volume, whose least and largest values stay. Equal seeds give equal noise and
-    equal fields in all severities, so that these differ in size alone. The epsilon of the threat model is ignored
+    equal fields in all severities, so that these differ in size alone. Channels are degraded one by one, each with
+    noise of its own, and the field of a coil that they share. The epsilon of the threat model is ignored
     (at epsilon 0 as well); its valid range and storage are kept, and the true distance is reported.
 
     Parameters
@@ -112,10 +114,16 @@ class Corruption(Attack):
         image = attempt.clean.cpu()
         if self.kind == "contrast":
             image = threat.origin(image)
-        base = float(image.min()) if threat.valid is None else threat.valid[0]
-        random = mix_seed("corruption", int(seed), volume.sha256) % 2**32
-        setting = _Setting(SEVERITIES[self.kind][self.severity - 1], volume.spacing, base, random)
-        degraded = _DEGRADE[self.kind](image, setting).to(attempt.clean)
+        random = mix_seed("corruption", int(seed), volume.sha256)
+        channels = []
+        for number, channel in enumerate(by_channel(image)):
+            base = (
+                (threat.valids or threat.spans * volume.channels)[number][0] if threat.spans else float(channel.min())
+            )
+            own = random + number if self.kind == "noise" else random
+            setting = _Setting(SEVERITIES[self.kind][self.severity - 1], volume.spacing, base, own % 2**32)
+            channels.append(_DEGRADE[self.kind](channel, setting))
+        degraded = as_image(torch.stack(channels)).to(attempt.clean)
         return attempt.result(keep_range(threat, degraded, attempt.clean), bounded=False)
 
 

@@ -14,6 +14,7 @@ from robust3d.attacks.attack import Adversarial, Attack, Attempt, spending
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.prediction import Box
 from robust3d.threat.model import ThreatModel
+from robust3d.volume.channels import as_image, crop, spatial_shape
 from robust3d.volume.volume import Volume
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -37,10 +38,11 @@ class Square(Attack):
 
     The start has columns along the third axis, each at plus or minus epsilon at random (the paper's vertical stripes).
     Each step sets one cube to plus or minus epsilon; its place is uniform among those inside the volume, its sign
-    random unless that sign changes nothing, then the other one. The step is accepted if the mean foreground DSC of
-    the mask is **not higher** than the lowest so far: a mask changes in jumps, so that a strict rule, the paper's on a
-    continuous loss, would stand still on every plateau. A cube that neither sign changes costs no query; at DSC 0 the
-    search ends.
+    random unless that sign changes nothing, then the other one. A cube reaches through all channels, with a sign for
+    each, as the paper's squares do; every channel moves by its own epsilon. The step is accepted if the mean foreground
+    DSC of the mask is **not higher** than the lowest so far: a mask changes in jumps, so that a strict rule, the
+    paper's on a continuous loss, would stand still on every plateau. A cube that neither sign changes costs no query;
+    at DSC 0 the search ends.
 
     Parameters
     ----------
@@ -103,23 +105,24 @@ class Square(Attack):
 
 def _columns(attempt: Attempt, random: torch.Generator) -> Tensor:
     """Return the start."""
-    first, second, _ = attempt.clean.shape
-    signs = torch.randint(0, 2, (first, second, 1), generator=random) * 2 - 1
+    *channels, first, second, _ = attempt.clean.shape
+    signs = torch.randint(0, 2, (*channels, first, second, 1), generator=random) * 2 - 1
     threat, clean = attempt.threat, attempt.clean
-    return threat.project(threat.origin(clean) + threat.epsilon * signs.to(clean), clean)
+    return threat.project(threat.origin(clean) + threat.weigh(threat.epsilon * signs.to(clean)), clean)
 
 
 def _repainted(current: Tensor, attempt: Attempt, edges: tuple[int, ...], random: torch.Generator) -> Tensor | None:
     """Return ``current`` with one cube at plus or minus epsilon, or ``None`` if neither sign changes a voxel."""
-    box = _place(current.shape, edges, random)
-    sign = int(torch.randint(0, 2, (1,), generator=random)) * 2 - 1
-    threat, clean = attempt.threat, attempt.clean[box]
-    for way in (sign, -sign):
+    box = _place(spatial_shape(current), edges, random)
+    signs = torch.randint(0, 2, (attempt.volume.channels, 1, 1, 1), generator=random) * 2 - 1
+    threat, clean = attempt.threat, crop(attempt.clean, box)
+    for way in (1, -1):
         # The linf projection is voxel by voxel, so that of a part is the part of it.
-        cube = threat.project(threat.origin(clean) + way * threat.epsilon, clean)
-        if not torch.equal(cube, current[box]):
+        change = threat.weigh(threat.epsilon * as_image(way * signs).to(clean))
+        cube = threat.project(threat.origin(clean) + change, clean)
+        if not torch.equal(cube, crop(current, box)):
             candidate = current.clone()
-            candidate[box] = cube
+            crop(candidate, box).copy_(cube)
             return candidate
     return None
 

@@ -16,7 +16,7 @@ class Step(Card):
     Parameters
     ----------
     step_size : float or None
-        Step alpha in ``step_unit``, whatever epsilon is.
+        Step alpha in ``step_unit``, whatever epsilon is; of channels with smaller bounds, in proportion.
     step_unit : str or None
         Unit of ``step_size``; the threat model must have the same.
     relative_step : float or None

@@ -15,11 +15,11 @@ def keep_range(threat: ThreatModel, candidate: Tensor, clean: Tensor) -> Tensor:
     Parameters
     ----------
     threat : ThreatModel
-        Gives range and storage; its epsilon is not used.
+        Gives range and storage; its epsilon is not used, but for channels in which it is 0: these stay clean.
     candidate, clean : Tensor
         Same shape, in the volume's unit.
     """
     kept = threat.origin(candidate)
     if threat.storage == "int16":
         kept = round_toward(kept, threat.origin(clean)).to(kept.dtype)
-    return kept
+    return threat.leave_untouched(kept, clean)

@@ -76,9 +76,14 @@ class Universal(GradientAttack):
         Raises
         ------
         InputError
-            If the threat model is not in HU, or the case has no label.
+            If the threat model is not in HU, or the case has no label or several channels.
         """
         self.check(pipeline.classes, threat)
+        if volume.channels > 1:
+            raise InputError(
+                f"attack {self.name} is crafted on CT phantoms of one channel and case {volume.name} has "
+                f"{volume.channels}; call robust3d.attacks.universal.craft_universal with cases of your own"
+            )
         attempt = Attempt(pipeline, volume, threat, seed)
         crafted = self._crafted(pipeline, volume, threat, seed)
         moved = threat.origin(attempt.clean) + crafted.change.to(attempt.clean)
@@ -150,11 +155,11 @@ def craft_universal(
     InputError
         If there is no case, or shapes differ.
     """
-    shapes = {case.shape for case in cases}
+    shapes = {case.image.shape for case in cases}
     if len(shapes) != 1:
         found = ", ".join(map(str, sorted(shapes))) or "none"
         raise InputError(f"a universal perturbation needs cases of one shape, found {found}; crop or resample them")
-    ball = replace(threat, valid=None, storage="float32")
+    ball = replace(threat, valid=None, valids=(), storage="float32")
     zero = torch.zeros(shapes.pop(), device=pipeline.device)
     change = zero
     if attack.start == "uniform":

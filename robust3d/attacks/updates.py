@@ -62,7 +62,7 @@ class Nesterov(Momentum):
         """Return the point that the momentum alone would lead to."""
         if self.velocity is None:
             return candidate
-        return candidate + step * self.decay * self.velocity
+        return candidate + step * self.decay * self.threat.weigh(self.velocity)
 
 
 class AMSGrad(Update):
@@ -85,7 +85,7 @@ class AMSGrad(Update):
         self.second = 0.999 * self.second.to(gradient) + 0.001 * gradient.square()
         self.largest = torch.maximum(self.largest.to(gradient), self.second)
         mean = self.first / (1 - 0.9**self.count)
-        return mean / ((self.largest / (1 - 0.999**self.count)).sqrt() + 1e-8)
+        return self.threat.weigh(mean / ((self.largest / (1 - 0.999**self.count)).sqrt() + 1e-8))
 
 
 class MaxNormalised(Update):
@@ -93,7 +93,7 @@ class MaxNormalised(Update):
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Return the step for step size 1."""
-        return gradient / gradient.abs().max().clamp_min(_TINY)
+        return self.threat.weigh(gradient / gradient.abs().max().clamp_min(_TINY))
 
 
 UPDATES: dict[UpdateName, Callable[[ThreatModel, float], Update]] = {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import torch
@@ -14,6 +15,7 @@ from robust3d.attacks.dct import BlockTransform
 from robust3d.attacks.objective import GradientAttack, Search
 from robust3d.attacks.unbounded import keep_range
 from robust3d.foundation.errors import InputError
+from robust3d.segment.network import window_shape
 from robust3d.segment.pipeline import Mode, Pipeline
 from robust3d.threat.model import ThreatModel
 from robust3d.volume.volume import Volume
@@ -65,12 +67,38 @@ class Codec:
         return (coefficients * (scaled.round() - scaled)).sum(0)
 
 
+class ChannelCodec:
+    """A clean volume of several channels as :class:`Codec` of each, and a table for each.
+
+    Parameters
+    ----------
+    clean : Tensor, shape (C, D1, D2, D3)
+        Within the valid ranges.
+    spans : sequence of (float, float)
+        Range of each channel.
+    edge : int
+        Edge of a block in voxels.
+    """
+
+    def __init__(self, clean: Tensor, spans: Sequence[tuple[float, float]], edge: int) -> None:
+        self._codecs = [Codec(one, span, edge) for one, span in zip(clean, spans, strict=True)]
+
+    def decode(self, table: Tensor) -> Tensor:
+        """Return the volume after quantisation with tables ``(C, edge, edge, edge)``, not yet clipped."""
+        return torch.stack([codec.decode(one) for codec, one in zip(self._codecs, table, strict=True)])
+
+    def table_gradient(self, table: Tensor, decoded: Tensor, gradient: Tensor) -> Tensor:
+        """Return the gradient with respect to the tables."""
+        parts = zip(self._codecs, table, decoded, gradient, strict=True)
+        return torch.stack([codec.table_gradient(*one) for codec, *one in parts])
+
+
 class VAFA(GradientAttack):
     """Volumetric adversarial frequency attack: x' = IDCT(round(DCT(x) / q) q) in blocks, with q learnt.
 
-    **One** table q of the block's shape serves all blocks; each step does q <- clip(q + step sign(grad), q_min,
-    q_max). The perturbation has no bound: the epsilon of the threat model is
-    ignored (at epsilon 0 as well), its valid range and storage are kept, and the true distance is reported.
+    **One** table q of the block's shape serves all blocks of a channel; each step does q <- clip(q + step sign(grad),
+    q_min, q_max). The perturbation has no bound: the epsilon of the threat model is ignored (at epsilon 0 as well), its
+    valid range and storage are kept, and the true distance is reported.
 
     Parameters
     ----------
@@ -126,7 +154,7 @@ class VAFA(GradientAttack):
     def check(self, classes: int, threat: ThreatModel) -> None:
         """Refuse a threat model without a valid range, and a loss that the classes do not allow."""
         super().check(classes, threat)
-        valid_range(self.name, threat)
+        valid_ranges(self.name, threat, 1)
 
     def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
         """Attack one labelled case; nothing is random.
@@ -144,8 +172,10 @@ class VAFA(GradientAttack):
         self.check(pipeline.classes, threat)
         attempt = Attempt(pipeline, volume, threat, seed, bounded=False)
         search = Search(attempt, self)
-        codec = Codec(threat.origin(attempt.clean), valid_range(self.name, threat), self.block)
-        table = chosen = torch.full((self.block,) * 3, self.q_start, device=attempt.clean.device)
+        spans, origin = valid_ranges(self.name, threat, volume.channels), threat.origin(attempt.clean)
+        codec = Codec(origin, spans[0], self.block) if len(spans) == 1 else ChannelCodec(origin, spans, self.block)
+        edges = window_shape([self.block] * 3, volume.channels)
+        table = chosen = torch.full(edges, self.q_start, device=attempt.clean.device)
         decoded = codec.decode(table)
         candidate = keep_range(threat, decoded, attempt.clean)
         every = self.check_every or 1
@@ -165,16 +195,16 @@ class VAFA(GradientAttack):
         return search.result(candidate, {"mean_table": float(chosen.mean())})
 
 
-def valid_range(name: str, threat: ThreatModel) -> tuple[float, float]:
-    """Return the valid range of a threat model, which the attack ``name`` needs.
+def valid_ranges(name: str, threat: ThreatModel, channels: int) -> tuple[tuple[float, float], ...]:
+    """Return the valid range of each channel, which the attack ``name`` needs.
 
     Raises
     ------
     InputError
         If it has none.
     """
-    if threat.valid is None:
+    if not threat.spans:
         raise InputError(
             f"attack {name} maps the valid range to 0 to 255 and the threat model has none; give it a valid range"
         )
-    return threat.valid
+    return threat.valids or threat.spans * channels

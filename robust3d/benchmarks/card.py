@@ -54,15 +54,17 @@ class ThreatCard(Card):
     """The threat model of the benchmark."""
 
     norm: Literal["linf", "l2"] = "linf"
-    epsilon: NonNegativeFloat
+    epsilon: NonNegativeFloat | tuple[NonNegativeFloat, ...]
+    """One for all channels, or one a channel."""
     unit: str
-    valid: tuple[float, float] | None = None
+    valid: tuple[float, float] | tuple[tuple[float, float], ...] | None = None
+    """Likewise."""
     storage: Literal["float32", "int16"] = "float32"
 
     def build(self, **changes: Any) -> ThreatModel:
         """Return the threat model, with other settings where they are given and not ``None``."""
         given = {key: value for key, value in changes.items() if value is not None}
-        return ThreatModel(**(self.model_dump() | given))
+        return ThreatModel.build(**(self.model_dump() | given))
 
 
 class BenchmarkCard(Card):

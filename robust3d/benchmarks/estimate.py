@@ -166,7 +166,13 @@ def _one_cell(
     """Return windows and seconds of one cell."""
     asked: Counter[Request] = Counter()
     if attack is not None:
-        asked = rehearse(attack, benchmark.threat, classes=pipeline.classes, stages=pipeline.stages)
+        asked = rehearse(
+            attack,
+            benchmark.threat,
+            classes=pipeline.classes,
+            stages=pipeline.stages,
+            channels=volume.channels,
+        )
     # The evaluation of the result.
     asked[PREDICT] += 1
     stages = spent(asked, windows_of(pipeline, volume))
@@ -179,4 +185,6 @@ def _one_cell(
 
 def _memory(pipeline: Pipeline, volume: Volume, speeds: list[Speed]) -> int:
     # Kept activations, and about as much again for the gradients that flow back through them.
-    return buffer_bytes(volume.shape, pipeline.classes) + 2 * max(speed.batch_bytes for speed in speeds)
+    return buffer_bytes(volume.shape, pipeline.classes, volume.channels) + 2 * max(
+        speed.batch_bytes for speed in speeds
+    )

@@ -20,6 +20,7 @@ from robust3d.losses.registry import Loss, find_loss
 from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows
 from robust3d.segment.prediction import Prediction
 from robust3d.threat.model import ThreatModel
+from robust3d.volume.channels import as_image
 from robust3d.volume.volume import Volume
 
 _EDGE = 16
@@ -36,7 +37,7 @@ class Request(NamedTuple):
 PREDICT = Request("predict")
 
 
-def rehearse(attack: Attack, threat: ThreatModel, *, classes: int, stages: int) -> Counter[Request]:
+def rehearse(attack: Attack, threat: ThreatModel, *, classes: int, stages: int, channels: int = 1) -> Counter[Request]:
     """Return how often an attack asks for what on one case, at most; the evaluation of its result is not counted.
 
     The numbers do not depend on the volume, but for attacks that may end early, which here do not.
@@ -45,12 +46,13 @@ def rehearse(attack: Attack, threat: ThreatModel, *, classes: int, stages: int) 
         attack = attack.attack
     label = np.zeros((_EDGE,) * 3, np.uint8)
     label[4:12, 4:12, 4:12] = 1
-    low, high = threat.valid or (-100.0, 240.0)
-    image = np.where(label > 0, 0.6 * low + 0.4 * high, 0.4 * low + 0.6 * high).astype(np.float32)
+    spans = threat.valids or (threat.spans or ((-100.0, 240.0),)) * channels
+    parts = [np.where(label > 0, 0.6 * low + 0.4 * high, 0.4 * low + 0.6 * high) for low, high in spans]
+    image = as_image(np.stack(parts).astype(np.float32))
     if threat.storage == "int16":
         image = image.round()
     volume = Volume(image, label, np.eye(4), (1.0, 1.0, 1.0), "rehearsal")
-    model = _Prompt(label, classes, stages)
+    model = _Prompt(label, classes, stages, channels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -66,8 +68,9 @@ class _Prompt:
 
     device = torch.device("cpu")
 
-    def __init__(self, label: NDArray[np.uint8], classes: int, stages: int) -> None:
+    def __init__(self, label: NDArray[np.uint8], classes: int, stages: int, channels: int) -> None:
         self.classes = classes
+        self.channels = channels
         self.stages = stages
         # Another one each time, so that no attack remembers what it crafted in an earlier rehearsal.
         self.weights_sha256 = uuid4().hex

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from robust3d.attacks.attack import Attack
@@ -134,7 +135,7 @@ class Replay:
     def case(self, name: str, report: Callable[[CellKey], None]) -> ReplayedCase:
         """Compute all cells of a case; ``report`` is called after each."""
         volume = self.volume(name)
-        origin = volume.image if self.threat.valid is None else volume.image.clip(*self.threat.valid)
+        origin = self.threat.origin(torch.from_numpy(volume.image)).numpy()
         cells = {}
         for cell in self._cells(name):
             cells[cell.model, cell.attack] = self.cell(cell, volume)

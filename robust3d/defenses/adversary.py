@@ -15,7 +15,8 @@ from robust3d.defenses.draws import Draws
 from robust3d.defenses.learner import Learner
 from robust3d.foundation.cards import Card
 from robust3d.foundation.errors import nearest
-from robust3d.threat.model import UNITS, ThreatModel
+from robust3d.threat.model import ThreatModel
+from robust3d.threat.settings import UNITS
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -16,6 +18,10 @@ from robust3d.foundation.text import refuse_control
 
 SCHEMA = 1
 """Version of the keys of cards; a card may state it as ``schema``, and those before the next version need not."""
+
+
+_MEMBER = re.compile(r"(constrained-)?(float|int|str|bool)|(tuple|list)\[.*\]")
+"""What pydantic calls one of several types that a value may have."""
 
 
 class Card(BaseModel):
@@ -101,6 +107,10 @@ def _sentence(error: ValidationError, kind: type[BaseModel]) -> str:
     errors = error.errors(include_url=False)
     # A mistyped key is also a missing one; naming what was written helps more.
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    if first["type"].endswith("_type"):
+        # Of a value of several types, the one that fits furthest.
+        same = [one for one in errors if _field(one["loc"]) == _field(first["loc"])]
+        first = max(same, key=lambda one: len(one["loc"]))
     shown, known = _walk(kind, first["loc"])
     key = ".".join(shown)
     if first["type"] == "extra_forbidden":
@@ -118,6 +128,11 @@ def _sentence(error: ValidationError, kind: type[BaseModel]) -> str:
     return f"key {key!r}: {message[0].lower()}{message[1:]}, found {first['input']!r}" if key else message
 
 
+def _field(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return an error's location down to the first name that pydantic gives to one of several types."""
+    return tuple(takewhile(lambda part: not _MEMBER.fullmatch(str(part)), location))
+
+
 def _walk(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
     """Return the keys of an error's location without the tags of unions, and the keys that its table may hold."""
     tables, shown, known = [kind], [], list(kind.model_fields)
@@ -126,6 +141,8 @@ def _walk(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[
         if tagged:
             tables = tagged
             known = list(tables[0].model_fields)
+            continue
+        if not tables and _MEMBER.fullmatch(part):
             continue
         shown.append(part)
         known = [key for table in tables for key in table.model_fields]

@@ -15,7 +15,7 @@ from robust3d.foundation.memory import is_out_of_memory
 from robust3d.segment.cost import record_windows
 from robust3d.segment.footprint import kept_bytes
 from robust3d.segment.grid import Corner, Shape
-from robust3d.segment.network import Predictor, device_of
+from robust3d.segment.network import Predictor, device_of, window_shape
 
 LARGEST = 16
 """Windows beyond which a batch gained nothing where it was measured."""
@@ -40,9 +40,12 @@ class WindowBatch:
     ----------
     size : int or None
         Windows a pass; ``None`` to measure.
+    channels : int
+        Of a window.
     """
 
     size: int | None = None
+    channels: int = 1
     _graph_bytes: int | None = field(default=None, repr=False)
     _said: bool = field(default=False, repr=False)
 
@@ -60,7 +63,7 @@ class WindowBatch:
     def graph_bytes(self, network: Predictor, window: Shape) -> int:
         """Return the activations that one window keeps, measured once."""
         if self._graph_bytes is None:
-            self._graph_bytes = kept_bytes(network, window)
+            self._graph_bytes = kept_bytes(network, window_shape(window, self.channels))
         return self._graph_bytes
 
     def map(

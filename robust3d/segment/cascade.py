@@ -19,6 +19,7 @@ from robust3d.segment.grid import Shape
 from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options, windows_of_coarse
 from robust3d.segment.prediction import Box, Prediction
 from robust3d.segment.segmenter import Segmenter
+from robust3d.volume.channels import crop
 from robust3d.volume.labels import IGNORE
 
 
@@ -47,11 +48,12 @@ class CoarseToFine:
     align: int = 1
 
     def __post_init__(self) -> None:
-        if self.coarse.classes != self.fine.classes:
-            raise InputError(
-                f"the coarse stage has {self.coarse.classes} classes and the fine stage {self.fine.classes}; "
-                "a cascade needs equal classes"
-            )
+        for what in ("classes", "channels"):
+            first, second = getattr(self.coarse, what), getattr(self.fine, what)
+            if first != second:
+                raise InputError(
+                    f"the coarse stage has {first} {what} and the fine stage {second}; a cascade needs equal {what}"
+                )
 
     @property
     def device(self) -> torch.device:
@@ -62,6 +64,11 @@ class CoarseToFine:
     def classes(self) -> int:
         """Number of classes, background included."""
         return self.coarse.classes
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of a volume."""
+        return self.coarse.channels
 
     @property
     def stages(self) -> int:
@@ -93,7 +100,7 @@ class CoarseToFine:
         box = self.box(coarse)
         if box is None:
             return replace(coarse, coarse_empty=True)
-        fine = self.fine.frozen_at(image).predict(image[box])
+        fine = self.fine.frozen_at(image).predict(crop(image, box))
         raw = np.zeros_like(coarse.raw)
         raw[box] = fine.raw
         return Prediction(mask=drop_small_components(raw, self.min_component), raw=raw, box=box)
@@ -157,9 +164,10 @@ class CoarseToFine:
             box = self.box_around((truth > 0) & (truth != IGNORE))
         if box is not None:
             fine = self.fine.frozen_at(image)
-            fine_value, fine_gradient = fine.loss_gradient(image[box], label[box], loss, mode, windows)
+            fine_value, fine_gradient = fine.loss_gradient(crop(image, box), label[box], loss, mode, windows)
             value += fine_value
-            gradient[box] += fine_gradient
+            inside = crop(gradient, box)
+            inside += fine_gradient
         return value, gradient
 
 

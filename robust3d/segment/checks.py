@@ -18,19 +18,23 @@ from robust3d.segment.outputs import Outputs, as_logits
 _REFUSALS = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
-def checked(network: Predictor, window: Shape, *, outputs: Outputs, window_batch: int | None) -> Predictor:
+def checked(
+    network: Predictor, window: Shape, *, outputs: Outputs, window_batch: int | None, channels: int = 1
+) -> Predictor:
     """Try a network on two windows of noise and return it as a predictor of logits.
 
     Parameters
     ----------
     network : nn.Module or callable
-        Maps ``(B, 1, d, h, w)`` to ``(B, K, d, h, w)``.
+        Maps ``(B, C, d, h, w)`` to ``(B, K, d, h, w)``.
     window : (int, int, int)
         Window edges in voxels.
     outputs : str
         What it is said to return.
     window_batch : int or None
         With 1, it need not take two windows at once.
+    channels : int
+        Of a window, C.
 
     Raises
     ------
@@ -46,7 +50,7 @@ def checked(network: Predictor, window: Shape, *, outputs: Outputs, window_batch
     if outputs not in ("logits", "probabilities"):
         raise InputError(f"outputs of a network are 'logits' or 'probabilities', not {outputs!r}")
     _check_dtypes(network)
-    noise = torch.randn((2, 1, *window), generator=torch.Generator().manual_seed(0))
+    noise = torch.randn((2, channels, *window), generator=torch.Generator().manual_seed(0))
     noise = noise.to(device_of(network), dtype_of(network, torch.float32))
     with evaluating(network), torch.no_grad():
         _check_mode(network)
@@ -79,8 +83,9 @@ def _answer(network: Predictor, windows: Tensor) -> Tensor:
         if isinstance(error, InputError) or is_out_of_memory(error):
             raise
         raise InputError(
-            f"the network fails on windows of shape {shape}: {error}; it must take one channel, and the edges of a "
-            "window are mostly multiples of the network's stride (16 after four halvings)"
+            f"the network fails on windows of shape {shape}: {error}; it must take {shape[1]} "
+            f"channel{'s' if shape[1] > 1 else ''} (channels = N says how many), and the edges of a window are mostly "
+            "multiples of the network's stride (16 after four halvings)"
         ) from error
     if not torch.equal(given, windows):
         raise InputError("the network changes its input in place; wrap it as lambda windows: network(windows.clone())")

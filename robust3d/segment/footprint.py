@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from robust3d.foundation.memory import is_out_of_memory
-from robust3d.segment.grid import Shape
 from robust3d.segment.network import Predictor, device_of, evaluating, window_logits
 
 _UNSEEN = 64
 """Activations of a callable that cannot be looked into, in multiples of its input."""
 
 
-def kept_bytes(network: Predictor, window: Shape) -> int:
+def kept_bytes(network: Predictor, window: Sequence[int]) -> int:
     """Return the bytes that the forward pass of one window keeps for the backward pass, parameters not counted.
 
-    Counted on the window itself, by autograd's own account; the same on every device. A network without a gradient,
-    or one that is no module, is taken to keep 64 times its input.
+    ``window`` is its shape, channels first if they are several. Counted on the window itself, by autograd's account;
+    the same on every device. A network without a gradient, or one that is no module, is taken to keep 64 times its
+    input.
     """
     windows = torch.zeros((1, *window), device=device_of(network))
     least = _UNSEEN * windows.nbytes

@@ -77,7 +77,7 @@ def window_mean_gradient(
             if fused is not None:
                 fused.add(corners, logits)
     for rows, covering in plan.covered_slabs(torch.ones(plan.window).to(volume)):
-        total[rows].div_(covering.clamp_min_(1))
+        total[..., rows, :, :].div_(covering.clamp_min_(1))
     return value / max(1, len(plan.corners)), total
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,6 +40,15 @@ class Intensity:
             raise InputError("give both the offset and the scale of an intensity scheme, or neither (z-score per case)")
         if self.scale is not None and not self.scale > 0:
             raise InputError(f"the scale of an intensity scheme must be positive, not {self.scale}")
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], ...]:
+        """Truncation window of the only channel."""
+        return ((self.low, self.high),)
+
+    def filled(self, value: float | None) -> Intensity:
+        """Return this scheme with another value of padding."""
+        return replace(self, fill=value)
 
     @property
     def per_case(self) -> bool:
@@ -82,7 +92,9 @@ class Intensity:
         low = float(image.min()) if self.padding is None else self.padding
         return float(fixed.normalise(torch.tensor(low, dtype=image.dtype)))
 
-    def backward(self, image: Tensor, gradient: Tensor, *, through: bool = False, padding: float = 0.0) -> Tensor:
+    def backward(
+        self, image: Tensor, gradient: Tensor, *, through: bool = False, padding: Sequence[float] = (0.0,)
+    ) -> Tensor:
         """Turn a gradient with respect to the normalised volume into one per unit of the raw volume.
 
         Parameters
@@ -94,7 +106,7 @@ class Intensity:
         through : bool
             Differentiate the per-case statistics too, and the minimum where it is what a volume is padded with,
             instead of holding them constant.
-        padding : float
+        padding : sequence of one float
             Sum of the gradient with respect to the normalised voxels of the padding, which ``through`` needs: they
             hold :meth:`normalised_padding`, which depends on the statistics.
 
@@ -104,16 +116,15 @@ class Intensity:
             Zero where truncation is active; its boundary values count as inside, as in ``torch.clamp``.
         """
         fixed = self.frozen_at(image)
-        if self.fill is not None:
-            padding = 0.0
+        outer = 0.0 if self.fill is not None else padding[0]
         if through and self.per_case:
             normalised = fixed.normalise(image)
-            by_mean = gradient.mean() + padding / image.numel()
-            by_scale = (gradient * normalised).mean() + padding * self.normalised_padding(image) / image.numel()
+            by_mean = gradient.mean() + outer / image.numel()
+            by_scale = (gradient * normalised).mean() + outer * self.normalised_padding(image) / image.numel()
             gradient = gradient - by_mean - normalised * by_scale
-        if through and padding and self.padding is None:
+        if through and outer and self.padding is None:
             lowest = image == image.min()
-            gradient = torch.where(lowest, gradient + padding / int(lowest.sum()), gradient)
+            gradient = torch.where(lowest, gradient + outer / int(lowest.sum()), gradient)
         outside = ~((image >= self.low) & (image <= self.high))
         return gradient.div_(_known(fixed.scale)).masked_fill_(outside, 0.0)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robust3d.foundation.errors import InputError
+from robust3d.volume.channels import spatial_shape
 from robust3d.volume.labels import IGNORE
 from robust3d.volume.slabs import slabs
 
@@ -27,8 +28,8 @@ def label_beside(raw: Tensor, label: NDArray[Any] | Tensor, classes: int) -> Ten
     truth = given.to(raw.device)
     if truth.dtype != torch.uint8:
         truth = truth.long()
-    if truth.shape != raw.shape:
-        raise InputError(f"image has shape {tuple(raw.shape)} and label {tuple(truth.shape)}; they must be equal")
+    if truth.shape != spatial_shape(raw):
+        raise InputError(f"image has shape {spatial_shape(raw)} and label {tuple(truth.shape)}; they must be equal")
     # Slab by slab, and without an index of voxels, which would take 24 bytes of each.
     for rows in slabs(len(truth)):
         # Whatever is ignored counts as background.

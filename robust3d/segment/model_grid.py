@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
 from robust3d.foundation.errors import InputError
+from robust3d.segment.channel_intensity import Scheme
 from robust3d.segment.grid import Shape
-from robust3d.segment.intensity import Intensity
 from robust3d.segment.prediction import Box
 from robust3d.segment.resample import Resampling, resampled_shape
+from robust3d.volume.channels import crop, spatial_shape
 from robust3d.volume.volume import Triple, Volume
 
 
@@ -30,12 +32,12 @@ class ModelGrid:
         Voxel size in mm along the model's axes.
     axes : (int, int, int)
         Axis of the volume that each of the model's axes is.
-    intensity : Intensity
+    intensity : Intensity or ChannelIntensity
         Applied on the volume's own grid.
     canonical : bool
         Whether ``axes`` are those of the volume turned to RAS+, instead of those of the file.
     crop : bool
-        Whether the model sees the bounding box of the voxels that are not 0.
+        Whether the model sees the bounding box of the voxels that are not 0 in some channel.
     masked : bool
         Whether ``intensity`` changes these voxels alone (with holes between them filled), and takes their statistics.
     image, logits : Resampling
@@ -44,7 +46,7 @@ class ModelGrid:
 
     spacing: Triple
     axes: tuple[int, int, int]
-    intensity: Intensity
+    intensity: Scheme
     canonical: bool = False
     crop: bool = True
     masked: bool = False
@@ -71,15 +73,15 @@ class ModelGrid:
             If the volume holds nothing but 0, or is constant.
         """
         box = _box_of_content(turned) if self.crop else (slice(None), slice(None), slice(None))
-        seen = turned[box]
+        seen = crop(turned, box)
+        content = (seen != 0) if seen.ndim == 3 else (seen != 0).any(dim=0)
         # Filling holes leaves the box as it is, and takes long.
-        mask = torch.from_numpy(binary_fill_holes((seen != 0).cpu().numpy())).to(seen.device) if self.masked else None
-        return Region(box, mask, self.intensity.frozen_at(seen if mask is None else seen[mask]))
+        mask = torch.from_numpy(binary_fill_holes(content.cpu().numpy())).to(seen.device) if self.masked else None
+        return Region(box, mask, self.intensity.frozen_at(seen if mask is None else seen[..., mask]))
 
     def shape(self, placement: Placement, seen: Tensor) -> Shape:
         """Return the model's voxels of a part of a turned volume."""
-        shape = (seen.shape[-3], seen.shape[-2], seen.shape[-1])
-        return resampled_shape(shape, placement.spacing, self.spacing)
+        return resampled_shape(spatial_shape(seen), placement.spacing, self.spacing)
 
     def settings(self) -> dict[str, Any]:
         """Return JSON-ready settings for hashes and result rows."""
@@ -118,12 +120,17 @@ class Placement:
         return [axis - 3 for axis, flip in enumerate(self.mirrored) if flip]
 
     def turn(self, volume: Tensor) -> Tensor:
-        """Return a volume ``(D1, D2, D3)`` with the model's axes."""
-        return volume.permute(self.axes).flip(self._flips)
+        """Return a volume with the model's axes; channels stay first."""
+        return volume.permute(self._order(volume, self.axes)).flip(self._flips)
 
     def back(self, volume: Tensor) -> Tensor:
         """Return a volume with the model's axes as it lay before :meth:`turn`."""
-        return volume.flip(self._flips).permute(*np.argsort(self.axes).tolist()).contiguous()
+        return volume.flip(self._flips).permute(self._order(volume, np.argsort(self.axes).tolist())).contiguous()
+
+    @staticmethod
+    def _order(volume: Tensor, axes: Sequence[int]) -> list[int]:
+        before = volume.ndim - 3
+        return [*range(before), *(axis + before for axis in axes)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,36 +143,39 @@ class Region:
         In the turned volume.
     mask : Tensor of bool, shape of the box, or None
         Voxels that are normalised; all by default.
-    intensity : Intensity
+    intensity : Intensity or ChannelIntensity
         With the statistics of these voxels.
     """
 
     box: Box
     mask: Tensor | None
-    intensity: Intensity
+    intensity: Scheme
 
     def normalise(self, seen: Tensor) -> Tensor:
         """Return the normalised voxels of the box; those outside the mask as they are."""
         normalised = self.intensity.normalise(seen)
         return normalised if self.mask is None else torch.where(self.mask, normalised, seen)
 
-    def backward(self, scheme: Intensity, seen: Tensor, gradient: Tensor, *, through: bool) -> Tensor:
+    def backward(self, scheme: Scheme, seen: Tensor, gradient: Tensor, *, through: bool) -> Tensor:
         """Turn a gradient of :meth:`normalise` into one per unit of the volume; the mask itself has none.
 
         ``through`` differentiates the statistics of ``scheme`` too, where it has those of each volume.
         """
         intensity = scheme if through else self.intensity
         # Nothing is padded here: what the windows add is 0, whatever the statistics.
-        intensity = replace(intensity, fill=0.0)
+        intensity = intensity.filled(0.0)
         if self.mask is None:
             return intensity.backward(seen, gradient.clone(), through=through)
         result = gradient.clone()
-        result[self.mask] = intensity.backward(seen[self.mask], gradient[self.mask], through=through)
+        inner = intensity.backward(seen[..., self.mask], gradient[..., self.mask], through=through)
+        result[..., self.mask] = inner
         return result
 
 
 def _box_of_content(volume: Tensor) -> Box:
     content = volume != 0
+    if content.ndim == 4:
+        content = content.any(dim=0)
     edges = []
     for axis in range(3):
         others = [other for other in range(3) if other != axis]

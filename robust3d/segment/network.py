@@ -13,7 +13,12 @@ from robust3d.foundation.digest import digest_tensors
 from robust3d.foundation.errors import InputError
 
 Predictor = Callable[[Tensor], Tensor]
-"""Maps normalised windows ``(B, 1, d, h, w)`` to logits ``(B, K, d, h, w)``; an ``nn.Module`` or any callable."""
+"""Maps normalised windows ``(B, C, d, h, w)`` to logits ``(B, K, d, h, w)``; an ``nn.Module`` or any callable."""
+
+
+def window_shape(window: Sequence[int], channels: int) -> tuple[int, ...]:
+    """Return the shape of a window in a volume: its edges, after the number of channels if they are several."""
+    return tuple(window) if channels == 1 else (channels, *window)
 
 
 def device_of(network: Predictor) -> torch.device:
@@ -74,20 +79,31 @@ def evaluating(network: Predictor) -> Iterator[None]:
             parameter.requires_grad_(requires)
 
 
+def count_classes(network: Predictor, window: Sequence[int], channels: int) -> int:
+    """Return the number of logits of a voxel, from a window of zeros."""
+    probe = torch.zeros((1, *window_shape(window, channels)), device=device_of(network))
+    with evaluating(network), torch.no_grad():
+        return window_logits(network, probe, dtype=probe.dtype).shape[1]
+
+
 def window_logits(network: Predictor, windows: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """Return logits ``(B, K, d, h, w)`` of windows ``(B, d, h, w)`` in ``dtype``.
+    """Return logits ``(B, K, d, h, w)`` of windows ``(B, d, h, w)`` or ``(B, C, d, h, w)`` in ``dtype``.
 
     Raises
     ------
     InputError
         If the output has another batch or spatial size, fewer than two classes, or is not finite.
     """
-    # Channels last without doubt: a stride of 1 for the single channel tells the first convolution to keep that layout.
-    inputs = windows.contiguous().unsqueeze(-1).movedim(-1, 1)
+    if windows.ndim == 4:
+        # Channels last without doubt: a stride of 1 for the single channel tells the first convolution to keep that
+        # layout.
+        inputs = windows.contiguous().unsqueeze(-1).movedim(-1, 1)
+    else:
+        inputs = windows.contiguous(memory_format=torch.channels_last_3d)
     logits = network(inputs.to(dtype_of(network, dtype)))
     if not isinstance(logits, Tensor):
         raise InputError(f"the network returned {type(logits).__name__}; it must return one tensor of logits")
-    expected = (windows.shape[0], *windows.shape[1:])
+    expected = (inputs.shape[0], *inputs.shape[2:])
     if logits.ndim != 5 or (logits.shape[0], *logits.shape[2:]) != expected or logits.shape[1] < 2:
         raise InputError(
             f"the network returned shape {tuple(logits.shape)} for windows of shape {tuple(inputs.shape)}; "

@@ -62,11 +62,15 @@ class Pipeline(Protocol):
         """Number of classes, background included."""
 
     @property
+    def channels(self) -> int:
+        """Number of channels of a volume."""
+
+    @property
     def stages(self) -> int:
         """Number of stages: 1, or 2 for a cascade."""
 
     def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
-        """Segment a raw volume ``(D1, D2, D3)``."""
+        """Segment a raw volume ``(D1, D2, D3)``, or ``(C, D1, D2, D3)`` of C channels."""
 
     def loss_gradient(
         self,
@@ -83,9 +87,9 @@ class Pipeline(Protocol):
 
         Parameters
         ----------
-        image : ndarray or Tensor, shape (D1, D2, D3)
+        image : ndarray or Tensor, shape (D1, D2, D3), or (C, D1, D2, D3) for several channels
             Raw volume.
-        label : ndarray or Tensor of int, same shape
+        label : ndarray or Tensor of int, shape (D1, D2, D3)
             Class of each voxel.
         loss : str or callable
             Name of a loss, or a function of logits ``(B, K, ...)`` and labels ``(B, ...)``.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from robust3d.segment.footprint import kept_bytes
-from robust3d.segment.network import Predictor, evaluating, window_logits
+from robust3d.segment.network import Predictor, evaluating, window_logits, window_shape
 from robust3d.segment.segmenter import Segmenter
 
 _MOST_PASSES = 5
@@ -36,7 +36,8 @@ class Speed:
 def probe(segmenter: Segmenter, seconds: float) -> Speed:
     """Time whole batches of noise for about ``seconds``, at least one of each kind after a first, untimed window."""
     size = segmenter.batch.known(segmenter.network, segmenter.window)
-    noise = torch.randn((size, *segmenter.window), generator=torch.Generator().manual_seed(0)).to(segmenter.device)
+    window = window_shape(segmenter.window, segmenter.channels)
+    noise = torch.randn((size, *window), generator=torch.Generator().manual_seed(0)).to(segmenter.device)
 
     def forward(number: int) -> None:
         with torch.no_grad():
@@ -51,7 +52,7 @@ def probe(segmenter: Segmenter, seconds: float) -> Speed:
     return Speed(
         forward=_timed(segmenter.network, device, forward, size, seconds / 3),
         gradient=_timed(segmenter.differentiated, device, gradient, size, 2 * seconds / 3),
-        batch_bytes=size * kept_bytes(segmenter.differentiated, segmenter.window),
+        batch_bytes=size * kept_bytes(segmenter.differentiated, window),
     )
 
 

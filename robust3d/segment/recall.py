@@ -71,7 +71,7 @@ def _key(pipeline: Pipeline, image: NDArray[Any] | Tensor) -> str:
     """Return the identity of weights, settings and content, truncated where the whole pipeline truncates alike."""
     tensor = image.detach() if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
     stages = (pipeline.coarse, pipeline.fine) if isinstance(pipeline, CoarseToFine) else (pipeline,)
-    schemes = {(one.intensity.low, one.intensity.high): one.intensity for one in stages if isinstance(one, Segmenter)}
+    schemes = {one.intensity.limits: one.intensity for one in stages if isinstance(one, Segmenter)}
     if len(schemes) == 1:
         tensor = next(iter(schemes.values())).truncate(tensor)
     return digest_json([pipeline.weights_sha256, pipeline.settings(), digest_arrays(tensor.cpu().numpy())])

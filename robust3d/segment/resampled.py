@@ -22,6 +22,7 @@ from robust3d.segment.regions import class_scores
 from robust3d.segment.resample import nearest_labels
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.supply import volume_tensor
+from robust3d.volume.channels import crop, spatial_shape
 from robust3d.volume.volume import Volume
 
 
@@ -65,6 +66,11 @@ class Resampled:
         return self.model.classes
 
     @property
+    def channels(self) -> int:
+        """Those of the model."""
+        return self.model.channels
+
+    @property
     def stages(self) -> int:
         """One."""
         return 1
@@ -95,13 +101,13 @@ class Resampled:
         return replace(self, region=self.grid.region(turned), _placed={})
 
     def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
-        """Segment a raw volume ``(D1, D2, D3)``; outside the box that the model sees is background."""
+        """Segment a raw volume; outside the box that the model sees is background."""
         placement = self._known_placement()
         turned = placement.turn(self._tensor(image))
         region = self.region or self.grid.region(turned)
-        seen = turned[region.box]
+        seen = crop(turned, region.box)
         fused = self.model.probabilities(self._to_grid(region.normalise(seen)))
-        mask = torch.zeros(turned.shape, dtype=torch.uint8)
+        mask = torch.zeros(spatial_shape(turned), dtype=torch.uint8)
         mask[region.box] = torch.from_numpy(largest_class(self._scores(self._from_grid(fused, seen), 0)))
         classes = placement.back(mask).numpy()
         return Prediction(mask=classes, raw=classes)
@@ -122,7 +128,7 @@ class Resampled:
         placement, raw, chosen = self._known_placement(), self._tensor(image), find_loss(loss)
         turned, truth = placement.turn(raw), placement.turn(label_beside(raw, label, self.classes))
         region = self.region or self.grid.region(turned)
-        seen, truth = turned[region.box], truth[region.box]
+        seen, truth = crop(turned, region.box), truth[region.box]
 
         def deployed(logits: Tensor, labels: Tensor) -> Tensor:
             if mode == "fused":
@@ -132,14 +138,13 @@ class Resampled:
         with torch.enable_grad():
             leaf = region.normalise(seen).requires_grad_(True)
             there = self._to_grid(leaf)
-        shape = (there.shape[0], there.shape[1], there.shape[2])
-        value, inner = self.model.loss_gradient(
-            there.detach(), nearest_labels(truth, shape), deployed, mode, windows, target=target
-        )
+        labels = nearest_labels(truth, spatial_shape(there))
+        value, inner = self.model.loss_gradient(there.detach(), labels, deployed, mode, windows, target=target)
         (normalised,) = torch.autograd.grad(there, leaf, inner.to(there))
         through = statistics == "through" and self.region is None
         gradient = torch.zeros_like(turned)
-        gradient[region.box] = region.backward(self.grid.intensity, seen, normalised, through=through)
+        inside = region.backward(self.grid.intensity, seen, normalised, through=through)
+        crop(gradient, region.box).copy_(inside)
         result = placement.back(gradient)
         return value, result.to(image.device) if isinstance(image, Tensor) else result.cpu().numpy()
 
@@ -147,7 +152,7 @@ class Resampled:
         """Return a raw volume as the model's windows see it: normalised and resampled."""
         turned = self._known_placement().turn(self._tensor(image))
         region = self.region or self.grid.region(turned)
-        return self._to_grid(region.normalise(turned[region.box]))
+        return self._to_grid(region.normalise(crop(turned, region.box)))
 
     def label_on_grid(self, volume: Volume) -> NDArray[np.uint8]:
         """Return the label of a case as the model's windows see it."""
@@ -163,14 +168,13 @@ class Resampled:
         return self.grid.image(normalised, shape, placement.spacing, self.grid.spacing)
 
     def _from_grid(self, logits: Tensor, seen: Tensor) -> Tensor:
-        shape = (seen.shape[0], seen.shape[1], seen.shape[2])
-        return self.grid.logits(logits, shape, self.grid.spacing, self._known_placement().spacing)
+        return self.grid.logits(logits, spatial_shape(seen), self.grid.spacing, self._known_placement().spacing)
 
     def _scores(self, logits: Tensor, dim: int) -> Tensor:
         return class_scores(logits, self.regions, dim=dim) if self.regions else logits
 
     def _tensor(self, image: NDArray[Any] | Tensor) -> Tensor:
-        return volume_tensor(image, self.device, self.classes)
+        return volume_tensor(image, self.device, self.classes, self.channels)
 
     def _known_placement(self) -> Placement:
         if self.placement is None:

@@ -14,30 +14,31 @@ from torch import Tensor
 
 from robust3d.losses.registry import Loss, find_loss
 from robust3d.segment.batch import WindowBatch
+from robust3d.segment.channel_intensity import Scheme, for_channels
 from robust3d.segment.checks import checked
 from robust3d.segment.components import drop_small_components
 from robust3d.segment.fusion import FusedMean, Fusion, FusionKind, fuse, largest_class
 from robust3d.segment.gradient import fused_gradient, window_mean_gradient
-from robust3d.segment.grid import Grid, Shape, overlap
+from robust3d.segment.grid import Grid, Shape
 from robust3d.segment.influence import SHARES
-from robust3d.segment.intensity import Intensity
 from robust3d.segment.label import label_beside
 from robust3d.segment.network import (
     Predictor,
     check_stride,
+    count_classes,
     device_of,
     digest_network,
     dtype_of,
     evaluating,
-    window_logits,
 )
+from robust3d.segment.normalised import normalised_volume, raw_gradient
 from robust3d.segment.outputs import Outputs, describe
 from robust3d.segment.pipeline import Mode, Statistics, Target, VolumeT, Windows, check_options
 from robust3d.segment.precision import Precision, fast_copy
 from robust3d.segment.prediction import Prediction
 from robust3d.segment.supply import volume_tensor
 from robust3d.segment.windows import Weighting, WindowPlan, check_window
-from robust3d.volume.labels import IGNORE
+from robust3d.volume.channels import spatial_shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,9 @@ class Segmenter:
     network: Predictor
     window: Shape
     grid: Grid
-    intensity: Intensity
+    intensity: Scheme
     classes: int
+    channels: int = 1
     fusion: Fusion
     batch: WindowBatch
     min_component: float
@@ -64,7 +66,8 @@ class Segmenter:
         *,
         window: int | Sequence[int],
         grid: Grid,
-        intensity: Intensity,
+        intensity: Scheme,
+        channels: int = 1,
         fusion: FusionKind = "probabilities",
         weighting: Weighting = "constant",
         window_batch: int | None = None,
@@ -80,14 +83,17 @@ class Segmenter:
         Parameters
         ----------
         network : nn.Module or callable
-            Maps normalised windows ``(B, 1, d, h, w)`` to ``outputs`` ``(B, K, d, h, w)``. A module is used where
+            Maps normalised windows ``(B, C, d, h, w)`` to ``outputs`` ``(B, K, d, h, w)``. A module is used where
             its parameters are (CPU or GPU), always in eval mode, and left as it was.
         window : int or three ints
             Window edges in voxels.
         grid : Grid
             ``seed(n)``, ``overlap(r)`` or ``step(r)``.
         intensity : Intensity
-            ``hu_window(low, high)``, ``unit_window``, ``dataset_zscore`` or ``zscore``.
+            ``hu_window(low, high)``, ``unit_window``, ``dataset_zscore`` or ``zscore``; the same for every channel,
+            each with its own statistics, unless it is a :class:`ChannelIntensity`.
+        channels : int
+            Of a volume, C.
         fusion, weighting : str
             What is averaged where windows overlap, and with which weights; see :class:`Fusion`.
         window_batch : int, optional
@@ -114,18 +120,17 @@ class Segmenter:
         edges = check_window(window)
         check_stride(network, edges)
         architecture = describe(network, architecture, outputs)
-        network = checked(network, edges, outputs=outputs, window_batch=window_batch) if checks else network
-        probe = torch.zeros((1, *edges), device=device_of(network))
-        with evaluating(network), torch.no_grad():
-            classes = window_logits(network, probe, dtype=probe.dtype).shape[1]
+        if checks:
+            network = checked(network, edges, outputs=outputs, window_batch=window_batch, channels=channels)
         return cls(
             network=network,
             window=edges,
             grid=grid,
-            intensity=intensity,
-            classes=classes,
+            intensity=for_channels(intensity, channels),
+            channels=channels,
+            classes=count_classes(network, edges, channels),
             fusion=Fusion(fusion, weighting),
-            batch=WindowBatch(window_batch),
+            batch=WindowBatch(window_batch, channels),
             min_component=min_component,
             weights_hash=weights_sha256,
             architecture=architecture,
@@ -154,7 +159,8 @@ class Segmenter:
 
     def settings(self) -> dict[str, Any]:
         """Return JSON-ready settings of everything but the weights; the batch size does not count."""
-        return {
+        several = {"channels": self.channels} if self.channels > 1 else {}
+        return several | {
             "network": dict(self.architecture),
             "gradients": str(dtype_of(self.differentiated, torch.float32)).removeprefix("torch."),
             "window": list(self.window),
@@ -174,11 +180,11 @@ class Segmenter:
         raw = self._tensor(image)
         plan = self._plan(raw)
         with evaluating(self.network):
-            fused = fuse(plan, self._normalised(plan, raw), self.network, self.fusion, self.batch)
+            fused = fuse(plan, normalised_volume(self.intensity, plan, raw), self.network, self.fusion, self.batch)
         return fused[(slice(None), *plan.inner)]
 
     def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
-        """Segment a raw volume ``(D1, D2, D3)``."""
+        """Segment a raw volume."""
         return self.prediction_of(largest_class(self.probabilities(image)))
 
     def prediction_of(self, raw: NDArray[np.uint8]) -> Prediction:
@@ -202,7 +208,8 @@ class Segmenter:
         truth = label_beside(raw, label, self.classes)
         plan = self._plan(raw)
         value, gradient = self._normalised_gradient(plan, raw, truth, find_loss(loss), mode, windows)
-        return value, self._per_unit(plan, raw, gradient, image, through=statistics == "through")
+        result = raw_gradient(self.intensity, plan, raw, gradient, through=statistics == "through")
+        return value, _like(result, image)
 
     def gradient_and_prediction(
         self,
@@ -232,7 +239,7 @@ class Segmenter:
             if mode == "window_mean" and windows == "all" and self.fast is None:
                 mean = FusedMean(plan, self.fusion, raw)
             value, gradient = self._normalised_gradient(plan, raw, truth, loss, mode, windows, mean)
-        result = self._per_unit(plan, raw, gradient, image)
+        result = _like(raw_gradient(self.intensity, plan, raw, gradient), image)
         if mean is not None:
             seen.append(largest_class(mean.result()[(slice(None), *plan.inner)]))
         return value, result, self.prediction_of(seen[0]) if seen else self.predict(image)
@@ -251,13 +258,9 @@ class Segmenter:
         # Fast gradients keep half as much: neither the batch nor the graphs kept may depend on what came first.
         self.batch.known(self.network, self.window)
         self.batch.graph_bytes(self.network, self.window)
-        volume = self._normalised(plan, raw)
+        volume = normalised_volume(self.intensity, plan, raw)
         padded_truth = plan.padded(truth, 0)
-        attacked = plan
-        if windows == "skip_background":
-            attacked = plan.only((padded_truth > 0) & (padded_truth != IGNORE))
-        elif windows == "tiling":
-            attacked = WindowPlan.of(plan.shape, self.window, overlap(0.0))
+        attacked = plan.attacked(windows, padded_truth)
         network = self.differentiated
         with evaluating(network):
             if mode == "window_mean":
@@ -274,26 +277,12 @@ class Segmenter:
                 share=SHARES.get(windows),
             )
 
-    def _per_unit(
-        self, plan: WindowPlan, raw: Tensor, gradient: Tensor, image: VolumeT, *, through: bool = False
-    ) -> VolumeT:
-        """Turn a gradient of the normalised and padded volume, which is used up, into one of the kind of ``image``."""
-        inner = gradient[plan.inner]
-        padding = float(gradient.double().sum() - inner.double().sum()) if through and plan.is_padded else 0.0
-        result = self.intensity.backward(raw, inner, through=through, padding=padding)
-        return result.to(image.device) if isinstance(image, Tensor) else result.cpu().numpy()
-
     def _tensor(self, image: NDArray[Any] | Tensor) -> Tensor:
-        return volume_tensor(image, self.device, self.classes)
+        return volume_tensor(image, self.device, self.classes, self.channels)
 
     def _plan(self, raw: Tensor) -> WindowPlan:
-        return WindowPlan.of(_shape(raw), self.window, self.grid)
-
-    def _normalised(self, plan: WindowPlan, raw: Tensor) -> Tensor:
-        fixed = self.intensity.frozen_at(raw)
-        normalised = fixed.normalise(raw)
-        return plan.padded(normalised, fixed.normalised_padding(raw)) if plan.is_padded else normalised
+        return WindowPlan.of(spatial_shape(raw), self.window, self.grid)
 
 
-def _shape(volume: Tensor) -> Shape:
-    return volume.shape[0], volume.shape[1], volume.shape[2]
+def _like(gradient: Tensor, image: VolumeT) -> VolumeT:
+    return gradient.to(image.device) if isinstance(image, Tensor) else gradient.cpu().numpy()

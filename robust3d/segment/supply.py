@@ -17,14 +17,15 @@ from torch import Tensor
 from robust3d.foundation.errors import InputError
 from robust3d.segment.grid import Corner, Shape
 from robust3d.segment.windows import WindowPlan
+from robust3d.volume.channels import count_channels, spatial_shape
 
 
-def buffer_bytes(shape: Shape, classes: int) -> int:
+def buffer_bytes(shape: Shape, classes: int, channels: int = 1) -> int:
     """Return what the float32 volumes of an exact gradient take at most, its loss included."""
-    return 4 * math.prod(shape) * (7 + 5 * classes)
+    return 4 * math.prod(shape) * (7 * channels + 5 * classes)
 
 
-def home_of_volumes(device: torch.device, shape: Shape, classes: int) -> torch.device:
+def home_of_volumes(device: torch.device, shape: Shape, classes: int, channels: int = 1) -> torch.device:
     """Return where the volumes of a computation live: beside the network if they take a third of a GPU, else the host.
 
     Decided by the whole memory of the GPU, not by what is free, so that it is the same in every run.
@@ -32,23 +33,37 @@ def home_of_volumes(device: torch.device, shape: Shape, classes: int) -> torch.d
     if device.type != "cuda":
         return device
     total = torch.cuda.get_device_properties(device).total_memory
-    return device if buffer_bytes(shape, classes) <= total // 3 else torch.device("cpu")
+    return device if buffer_bytes(shape, classes, channels) <= total // 3 else torch.device("cpu")
 
 
-def volume_tensor(image: NDArray[Any] | Tensor, device: torch.device, classes: int) -> Tensor:
-    """Return a raw volume ``(D1, D2, D3)`` as a tensor where its computation lives; float32 unless it is float64.
+def volume_tensor(image: NDArray[Any] | Tensor, device: torch.device, classes: int, channels: int) -> Tensor:
+    """Return a raw volume as a tensor where its computation lives; float32 unless it is float64.
 
     Raises
     ------
     InputError
-        If it has not three axes.
+        If it has neither three axes nor channels before them, or other channels than the model takes.
     """
     tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
-    if tensor.ndim != 3:
-        raise InputError(f"a volume has three axes (D1, D2, D3); this one has shape {tuple(tensor.shape)}")
+    shape = spatial_shape(tensor)
+    check_channels(count_channels(tensor), channels)
     dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    shape = tensor.shape[0], tensor.shape[1], tensor.shape[2]
-    return tensor.detach().to(home_of_volumes(device, shape, classes), dtype)
+    return tensor.detach().to(home_of_volumes(device, shape, classes, channels), dtype)
+
+
+def check_channels(given: int, wanted: int, where: str = "the volume") -> None:
+    """Refuse volumes of another number of channels than a model takes.
+
+    Raises
+    ------
+    InputError
+        Names both.
+    """
+    if given != wanted:
+        raise InputError(
+            f"the model takes {wanted} channel{'s' if wanted > 1 else ''} and {where} has {given}; give it "
+            "the channels that it was trained with, in their order"
+        )
 
 
 class Supply:

@@ -12,13 +12,14 @@ from torch import Tensor
 from torch.nn.functional import conv3d, pad
 
 from robust3d.foundation.errors import InputError
+from robust3d.volume.channels import as_image, by_channel
 
 _REACH = 4.0
 """Reach of the Gaussian, in standard deviations."""
 
 
 class InputTransform(Protocol):
-    """A function of a volume ``(D1, D2, D3)`` within a range, with a backward pass that attacks can follow."""
+    """A function of a volume within a range, channel by channel, with a backward pass that attacks can follow."""
 
     def __call__(self, image: Tensor) -> Tensor:
         """Return the transformed volume; same shape, device and unit."""
@@ -72,7 +73,7 @@ class Smoothing:
         places = torch.arange(-reach, reach + 1, dtype=torch.float64)
         kernel = torch.exp(-places.square() / (2 * self.sigma**2))
         kernel = (kernel / kernel.sum()).to(image)
-        smooth = image.clamp(self.low, self.high)[None, None]
+        smooth = by_channel(image).clamp(self.low, self.high)[:, None]
         for axis in range(3):
             # Of the three axes in turn; pad counts from the last one.
             margins = [0] * 6
@@ -80,7 +81,7 @@ class Smoothing:
             shape = [1, 1, 1, 1, 1]
             shape[2 + axis] = -1
             smooth = conv3d(pad(smooth, margins, mode="replicate"), kernel.view(shape))
-        return smooth[0, 0]
+        return as_image(smooth[:, 0])
 
 
 @dataclass(frozen=True)

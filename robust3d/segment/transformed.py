@@ -43,6 +43,11 @@ class Transformed:
         return self.pipeline.classes
 
     @property
+    def channels(self) -> int:
+        """Those of the model behind."""
+        return self.pipeline.channels
+
+    @property
     def stages(self) -> int:
         """Those of the model behind."""
         return self.pipeline.stages
@@ -61,7 +66,7 @@ class Transformed:
         return replace(self, pipeline=self.pipeline.frozen_at(self.transform(self._tensor(image))))
 
     def predict(self, image: NDArray[Any] | Tensor) -> Prediction:
-        """Segment a raw volume ``(D1, D2, D3)``."""
+        """Segment a raw volume."""
         return self.pipeline.predict(self.transform(self._tensor(image)))
 
     def loss_gradient(
@@ -84,4 +89,4 @@ class Transformed:
         return value, gradient.to(image.device) if isinstance(image, Tensor) else gradient.cpu().numpy()
 
     def _tensor(self, image: NDArray[Any] | Tensor) -> Tensor:
-        return volume_tensor(image, self.device, self.classes)
+        return volume_tensor(image, self.device, self.classes, self.channels)

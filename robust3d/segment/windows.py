@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from robust3d.foundation.errors import InputError
-from robust3d.segment.grid import Corner, Grid, Shape
+from robust3d.segment.grid import Corner, Grid, Shape, overlap
+from robust3d.volume.labels import IGNORE
 from robust3d.volume.slabs import slabs
 
 Weighting = Literal["constant", "gaussian", "nnunet"]
@@ -63,10 +64,12 @@ class WindowPlan:
         first, second, third = (slice(low, low + length) for low, length in zip(lows, self.shape, strict=True))
         return first, second, third
 
-    def padded(self, volume: Tensor, value: float) -> Tensor:
-        """Return ``volume`` padded with ``value`` to :attr:`padded_shape`."""
+    def padded(self, volume: Tensor, value: float | Sequence[float]) -> Tensor:
+        """Return ``volume`` padded to :attr:`padded_shape` with ``value``, or one value a channel."""
         if not self.is_padded:
             return volume
+        if isinstance(value, Sequence):
+            return torch.stack([self.padded(one, own) for one, own in zip(volume, value, strict=True)])
         pads: list[int] = []
         for place, length, whole in reversed(list(zip(self.inner, self.shape, self.padded_shape, strict=True))):
             pads += [place.start, whole - place.start - length]
@@ -81,6 +84,12 @@ class WindowPlan:
         """Return the voxels of one window."""
         first, second, third = (slice(start, start + size) for start, size in zip(corner, self.window, strict=True))
         return first, second, third
+
+    def attacked(self, windows: str, label: Tensor) -> WindowPlan:
+        """Return the windows that an option of :meth:`Pipeline.loss_gradient` means; ``label`` in padded shape."""
+        if windows == "skip_background":
+            return self.only((label > 0) & (label != IGNORE))
+        return WindowPlan.of(self.shape, self.window, overlap(0.0)) if windows == "tiling" else self
 
     def gather(self, volume: Tensor, corners: Sequence[Corner]) -> Tensor:
         """Return windows ``(B, ..., d, h, w)`` of a padded volume ``(..., D1, D2, D3)``."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from robust3d.foundation.errors import InputError
 
 Place = tuple[slice, slice, slice]
 
-_Image = TypeVar("_Image", NDArray[Any], Tensor)
+_Image = TypeVar("_Image", bound=NDArray[Any] | Tensor)
 
 
 def spatial_shape(image: NDArray[Any] | Tensor) -> tuple[int, int, int]:
@@ -42,17 +42,17 @@ def count_channels(image: NDArray[Any] | Tensor) -> int:
 
 def crop(image: _Image, place: Place) -> _Image:
     """Return a view of some voxels with all channels."""
-    return image[(..., *place)]
+    return cast(_Image, image[(..., *place)])
 
 
 def by_channel(image: _Image) -> _Image:
     """Return a view ``(C, D1, D2, D3)``, for one channel too."""
-    return image if image.ndim == 4 else image[None]
+    return image if image.ndim == 4 else cast(_Image, image[None])
 
 
 def as_image(channels: _Image) -> _Image:
     """Return ``(C, D1, D2, D3)`` as an image, without the axis of a single channel."""
-    return channels[0] if channels.shape[0] == 1 else channels
+    return cast(_Image, channels[0]) if channels.shape[0] == 1 else channels
 
 
 def spread(values: Sequence[float], image: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def halving(windows: Tensor) -> Tensor:
         (mixed(), {}, r"several dtypes \(torch.float32, torch.float64\)"),
         (nn.Sequential(nn.Conv3d(1, 2, 1), Stubborn()), {}, "layer 1 stays in training mode"),
         (Net(before=halving), {}, "fails on windows of shape .1, 1, 6, 6, 6.: .*multiples of the network's stride"),
-        (nn.Conv3d(4, 2, 1), {}, "it must take one channel"),
+        (nn.Conv3d(4, 2, 1), {}, "it must take 1 channel"),
         (Net(before=lambda windows: windows.mul_(2)), {}, "changes its input in place"),
         (Net(lambda output: [output]), {}, "returned list"),
         (Net(lambda output: output.argmax(1, keepdim=True)), {}, "torch.int64, a mask"),

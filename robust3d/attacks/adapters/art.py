@@ -13,7 +13,7 @@ from pydantic import NonNegativeFloat, PositiveInt, field_validator, model_valid
 from torch import Tensor
 
 from robust3d.attacks.adapters.fields import check_fields
-from robust3d.attacks.adapters.libraries import check_attack, library_version, load, require
+from robust3d.attacks.adapters.libraries import check_alike, check_attack, library_version, load, require
 from robust3d.attacks.adapters.refusals import ART
 from robust3d.attacks.attack import Adversarial, Attempt, spending
 from robust3d.attacks.objective import GradientAttack, Search
@@ -88,6 +88,7 @@ class ArtAttack(Step, GradientAttack):
         require("art")
         super().check(classes, threat)
         self.check_unit(self.name, threat)
+        check_alike(threat, "art")
 
     def __call__(self, pipeline: Pipeline, volume: Volume, threat: ThreatModel, seed: int = 0) -> Adversarial:
         """Attack one labelled case.
@@ -111,7 +112,7 @@ class ArtAttack(Step, GradientAttack):
         return search.result(candidate, {"library": library_version("art")})
 
     def _generate(self, estimator: Any, attempt: Attempt, image: Tensor, steps: int) -> Tensor:
-        """Let ART attack ``image``, shape (D1, D2, D3), in ``steps`` steps; its ball is around ``image``."""
+        """Let ART attack ``image``, in ``steps`` steps; its ball is around ``image``."""
         threat = attempt.threat
         # The library's L2 norm is a sum over voxels, ours a mean.
         scale = math.sqrt(image.numel()) if threat.norm == "l2" else 1.0
@@ -129,7 +130,7 @@ class ArtAttack(Step, GradientAttack):
 
 
 def volume_estimator(search: Search, steps: int) -> Any:
-    """Return an ART estimator of volumes ``(1, D1, D2, D3)`` whose loss gradient is that of ``search``.
+    """Return an ART estimator of volumes ``(1, [C,] D1, D2, D3)`` whose loss gradient is that of ``search``.
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from robust3d.foundation.errors import InputError, nearest
+from robust3d.threat.model import ThreatModel
 
 Library = Literal["torchattacks", "art"]
 
@@ -78,6 +79,21 @@ def check_attack(library: Library, attack: str, allowed: Collection[str], refuse
         raise InputError(f"{library} attack {attack!r} is refused: {refused[attack]}")
     if attack not in allowed:
         raise InputError(f"unknown {library} attack {attack!r}; {nearest(attack, allowed)}")
+
+
+def check_alike(threat: ThreatModel, library: Library) -> None:
+    """Refuse bounds or ranges that differ by channel: the libraries know one for all.
+
+    Raises
+    ------
+    InputError
+        With the alternative.
+    """
+    if threat.epsilons or threat.valids:
+        raise InputError(
+            f"{library} moves all channels by one epsilon within one range, and the threat model has one a channel; "
+            "use an attack of our own, such as the card 'pgd'"
+        )
 
 
 def _load_art() -> None:

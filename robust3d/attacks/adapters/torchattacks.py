@@ -10,7 +10,7 @@ import torch
 from pydantic import PositiveInt, field_validator, model_validator
 
 from robust3d.attacks.adapters.fields import check_fields
-from robust3d.attacks.adapters.libraries import check_attack, library_version, load, require
+from robust3d.attacks.adapters.libraries import check_alike, check_attack, library_version, load, require
 from robust3d.attacks.adapters.refusals import TORCHATTACKS
 from robust3d.attacks.adapters.whole_volume import WholeVolumeModel
 from robust3d.attacks.attack import Adversarial, Attack, Attempt, spending
@@ -18,6 +18,7 @@ from robust3d.attacks.step import Step
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
 from robust3d.threat.model import ThreatModel
+from robust3d.volume.channels import as_image
 from robust3d.volume.labels import IGNORE
 from robust3d.volume.volume import Volume
 
@@ -31,7 +32,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "TPGD": ("step", "steps"),
     "PGDL2": ("step", "steps", "start"),
 }
-"""Attacks that are right on one volume ``(1, 1, D1, D2, D3)`` with a label map, and the fields that each needs."""
+"""Attacks that are right on one volume ``(1, C, D1, D2, D3)`` with a label map, and the fields that each needs."""
 
 _SMALLEST = 1e-12
 """Epsilon in [0, 1] units in place of 0, with which PGDL2 divides 0 by 0; far below float32 near 1."""
@@ -138,7 +139,7 @@ class TorchattacksAttack(Step, Attack):
         attempt.gradients = model.backwards
         attempt.queries = model.forwards - model.backwards
         # As a change, so that voxels that do not move keep every bit.
-        candidate = threat.project(origin + (moved - unit)[0, 0] * (high - low), attempt.clean)
+        candidate = threat.project(origin + as_image((moved - unit)[0]) * (high - low), attempt.clean)
         return attempt.result(candidate, details={"library": library_version("torchattacks")})
 
     def _arguments(self, threat: ThreatModel, voxels: int) -> dict[str, Any]:
@@ -158,6 +159,7 @@ class TorchattacksAttack(Step, Attack):
 
 
 def _valid(threat: ThreatModel) -> tuple[float, float]:
+    check_alike(threat, "torchattacks")
     if threat.valid is None:
         raise InputError(
             "torchattacks clips every volume to [0, 1], so the threat model needs a valid range to map there; give "

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline, Target
+from robust3d.volume.channels import as_image, by_channel
 
 
 class WholeVolumeModel(nn.Module):
@@ -50,19 +51,19 @@ class WholeVolumeModel(nn.Module):
         self.device_of = nn.Parameter(torch.zeros((), device=pipeline.device), requires_grad=False)
 
     def to_unit(self, image: Tensor) -> Tensor:
-        """Return a raw volume ``(D1, D2, D3)`` within ``valid`` as ``(1, 1, D1, D2, D3)`` in [0, 1]."""
-        return ((image - self.low) / (self.high - self.low)).clamp(0, 1)[None, None]
+        """Return a raw volume within ``valid`` as ``(1, C, D1, D2, D3)`` in [0, 1]."""
+        return by_channel(((image - self.low) / (self.high - self.low)).clamp(0, 1))[None]
 
     def forward(self, unit: Tensor) -> Tensor:
-        """Return logits ``(1, K, D1, D2, D3)`` of a volume ``(1, 1, D1, D2, D3)`` in [0, 1].
+        """Return logits ``(1, K, D1, D2, D3)`` of a volume ``(1, C, D1, D2, D3)`` in [0, 1].
 
         Raises
         ------
         InputError
-            If it is not one volume of one channel, or the pipeline does not predict all of it at once.
+            If it is not one volume, or the pipeline does not predict all of it at once.
         """
-        if unit.ndim != 5 or unit.shape[:2] != (1, 1):
-            raise InputError(f"one volume (1, 1, D1, D2, D3) at a time; this has shape {tuple(unit.shape)}")
+        if unit.ndim != 5 or unit.shape[0] != 1:
+            raise InputError(f"one volume (1, C, D1, D2, D3) at a time; this has shape {tuple(unit.shape)}")
         logits: Tensor = _Fused.apply(unit, self)  # type: ignore[no-untyped-call]
         return logits
 
@@ -85,12 +86,12 @@ class WholeVolumeModel(nn.Module):
         self.backwards += 1
         with torch.enable_grad():
             gradient = self._loss_gradient(unit, lambda logits, label: (logits * cotangent).sum())
-        return (gradient * (self.high - self.low))[None, None]
+        return by_channel(gradient * (self.high - self.low))[None]
 
     def _loss_gradient(self, unit: Tensor, loss: Any) -> Tensor:
         pipeline, label, target = self._held
         # Rounding must not carry a voxel at an end of the range beyond it, where the pipeline has no gradient.
-        image = (self.low + (self.high - self.low) * unit.detach()[0, 0]).clamp(self.low, self.high)
+        image = (self.low + (self.high - self.low) * as_image(unit.detach()[0])).clamp(self.low, self.high)
         return pipeline.loss_gradient(image, label, loss, mode="fused", windows="all", target=target)[1]
 
 

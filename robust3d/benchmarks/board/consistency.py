@@ -88,7 +88,7 @@ def _key(entry: Entry, cell: CellPart, settings: dict[str, Any] | None, where: s
 
 def _bounds(entry: Entry, cell: CellPart, where: str, *, clean: bool, bounded: bool) -> Iterator[str]:
     threat = entry.threat.build()
-    epsilon, tolerance = (0.0, 0.0) if clean else (threat.epsilon, threat.tolerance())
+    epsilon, tolerance = (0.0, 0.0) if clean else (threat.epsilon, threat.distance_tolerance())
     if not bounded:
         return
     changes = {"distance": cell.distance} | ({"linf": cell.linf} if threat.norm == "linf" else {})

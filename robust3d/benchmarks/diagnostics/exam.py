@@ -118,9 +118,11 @@ class Exam:
     @cached_property
     def movable(self) -> Tensor:
         """Which voxels lie strictly inside the valid range; at its ends a gradient may rightly be zero."""
-        if self.threat.valid is None:
+        bounds = self.threat.bounds(self.origin)
+        if bounds is None:
             return torch.ones_like(self.origin, dtype=torch.bool)
-        return (self.origin > self.threat.valid[0]) & (self.origin < self.threat.valid[1])
+        inside: Tensor = (self.origin > bounds[0]) & (self.origin < bounds[1])
+        return inside
 
     @cached_property
     def frozen(self) -> Pipeline:
@@ -170,9 +172,9 @@ class Exam:
     @property
     def unbounded(self) -> Outcome:
         """What it reaches where epsilon spans all values; the best iterate, since its steps are large too."""
-        low, high = self.threat.valid or (float(self.volume.image.min()), float(self.volume.image.max()))
+        spans = self.threat.spans or ((float(self.volume.image.min()), float(self.volume.image.max())),)
         attack = self.ascent(self.attack.steps, self.relative_step).model_copy(update={"iterate": "best"})
-        return self._outcome("unbounded", attack, high - low)
+        return self._outcome("unbounded", attack, max(high - low for low, high in spans))
 
     @property
     def one_step(self) -> Outcome:

@@ -14,6 +14,7 @@ from robust3d.benchmarks.diagnostics.exam import Exam
 from robust3d.benchmarks.diagnostics.finding import Figure, Judgement, check, percent
 from robust3d.benchmarks.diagnostics.stages import Stage, stages
 from robust3d.foundation.errors import InputError
+from robust3d.volume.channels import crop
 
 DIRECTIONS = 3
 """Random directions of the finite differences: each probes all voxels, and the median outvotes a chance agreement."""
@@ -134,11 +135,12 @@ class _Slopes:
 
 
 def _slopes(stage: Stage, exam: Exam) -> _Slopes:
-    image, label = exam.origin[stage.box], exam.label[stage.box]
+    image, label = crop(exam.origin, stage.box), exam.label[stage.box]
     reach = exam.threat.epsilon / 100
     stays = torch.zeros_like(image, dtype=torch.bool)
-    if exam.threat.valid is not None:
-        low, high = exam.threat.valid
+    bounds = exam.threat.bounds(image)
+    if bounds is not None:
+        low, high = bounds
         stays = (image < low + reach) | (image > high - reach)
 
     def fused(moved: Tensor) -> tuple[float, Tensor]:

@@ -12,9 +12,11 @@ from robust3d.benchmarks.diagnostics.exam import Exam
 from robust3d.benchmarks.diagnostics.finding import Figure, Judgement, check, percent
 from robust3d.benchmarks.diagnostics.stages import behind_transforms, segmenters
 from robust3d.segment.network import evaluating, window_logits
+from robust3d.segment.normalised import normalised_volume
 from robust3d.segment.resampled import Resampled
 from robust3d.segment.segmenter import Segmenter
 from robust3d.segment.windows import WindowPlan
+from robust3d.volume.channels import crop, spatial_shape
 from robust3d.volume.labels import IGNORE
 
 
@@ -96,17 +98,15 @@ def _organ_window(stage: Segmenter, exam: Exam) -> Tensor:
     model, origin, label = behind_transforms(exam.pipeline), exam.origin, exam.label
     if isinstance(model, Resampled):
         origin, label = model.on_grid(exam.origin), torch.from_numpy(model.label_on_grid(exam.volume))
-    fixed = stage.intensity.frozen_at(origin)
-    plan = WindowPlan.of((origin.shape[0], origin.shape[1], origin.shape[2]), stage.window, stage.grid)
+    plan = WindowPlan.of(spatial_shape(origin), stage.window, stage.grid)
     organ = plan.padded((label > 0) & (label != IGNORE), False)
     corner = max(plan.corners, key=lambda corner: int(organ[plan.place(corner)].sum()))
-    volume = plan.padded(fixed.normalise(origin), fixed.normalised_padding(origin))
-    return volume[plan.place(corner)]
+    return crop(normalised_volume(stage.intensity, plan, origin), plan.place(corner))
 
 
 @torch.no_grad()
 def _probabilities(stage: Segmenter, windows: Tensor) -> Tensor:
-    """Return the softmax ``(K, d, h, w)`` of the first of some windows ``(B, d, h, w)``."""
+    """Return the softmax ``(K, d, h, w)`` of the first of some windows."""
     with evaluating(stage.network):
         return torch.softmax(window_logits(stage.network, windows, dtype=windows.dtype)[0], dim=0)
 

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from robust3d.attacks.dct import BlockTransform
-from robust3d.attacks.vafa import Codec, valid_range
+from robust3d.attacks.vafa import Codec, valid_ranges
 from robust3d.defenses.adversary import Adversary, Step
 from robust3d.losses.dice import soft_dice
 
@@ -47,7 +47,7 @@ class Vaft(Adversary):
     def attacked(self, step: Step) -> Tensor:
         """Return the windows after compression by the learnt tables."""
         network, batch = step.learner.frozen(), step.batch
-        valid = valid_range(self.algorithm, step.threat)
+        valid = valid_ranges(self.algorithm, step.threat, 1)[0]
         most = _LEAST + step.strength * (self.q_max - _LEAST)
         codecs = [Codec(window, valid, self.block) for window in batch.image[:, 0]]
         tables = [torch.full((self.block,) * 3, _LEAST).to(batch.image) for _ in codecs]
