@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from robust3d.metrics.counts import count
 from robust3d.segment.pipeline import Pipeline
 from robust3d.segment.placed import placed
 from robust3d.segment.precision import Precision
+from robust3d.volume.channels import most_changed
 from robust3d.volume.volume import Volume
 
 _MEND = "give the collections of that run with --collection, or leave the volumes out with --cases 0"
@@ -35,9 +36,9 @@ class Replayed:
 
     Parameters
     ----------
-    image : ndarray of float32, shape (D1, D2, D3)
+    image : ndarray of float32, shape of the volume
         The volume that was segmented, in its unit.
-    mask : ndarray of uint8, same shape
+    mask : ndarray of uint8, shape (D1, D2, D3)
         Deployed prediction.
     counts : dict of str to ClassCounts
         Voxels by foreground class.
@@ -65,15 +66,18 @@ class ReplayedCase:
     ----------
     volume : Volume
         Labelled clean case.
-    origin : ndarray of float32, same shape
+    origin : ndarray of float32, shape (D1, D2, D3)
         The clean image clipped to the valid range, from which perturbations are measured.
     cells : dict
         By model and attack, in the order of the results.
+    channel : int
+        Which one of several ``origin`` and the images of ``cells`` hold: the one that changes most for its range.
     """
 
     volume: Volume
     origin: NDArray[np.float32]
     cells: dict[tuple[str, str], Replayed]
+    channel: int = 0
 
 
 @dataclass
@@ -140,7 +144,11 @@ class Replay:
         for cell in self._cells(name):
             cells[cell.model, cell.attack] = self.cell(cell, volume)
             report(cell.key)
-        return ReplayedCase(volume, origin, cells)
+        number = most_changed(origin, (cell.image for (_, attack), cell in cells.items() if attack != CLEAN))
+        if volume.channels == 1:
+            return ReplayedCase(volume, origin, cells)
+        shown = {key: replace(cell, image=cell.image[number]) for key, cell in cells.items()}
+        return ReplayedCase(volume, origin[number], shown, number)
 
     def cell(self, cell: ResultCell, volume: Volume) -> Replayed:
         """Compute one cell of a case."""

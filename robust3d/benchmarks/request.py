@@ -30,7 +30,9 @@ class RunRequest:
         Name of a benchmark, or a path to its card.
     models, attacks : tuple of str
         Instead of the card's, unless empty.
-    epsilon, seed, storage, precision
+    epsilon : tuple of float
+        Instead of the card's, unless empty: one for all channels, or one a channel.
+    seed, storage, precision
         Instead of the card's, unless ``None``.
     data : Path or None
         Folder with the cases, for cards that do not generate them.
@@ -43,7 +45,7 @@ class RunRequest:
     card: str
     models: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
-    epsilon: float | None = None
+    epsilon: tuple[float, ...] = ()
     seed: int | None = None
     storage: Literal["float32", "int16"] | None = None
     data: Path | None = None
@@ -82,7 +84,7 @@ class RunRequest:
             models=models,
             attacks=[find_attack(name, load, collections) for name in self.attacks or about.attacks],
             dataset=card.dataset(None if self.data is None else str(self.data), collections),
-            threat=card.threat.build(epsilon=self.epsilon, storage=self.storage),
+            threat=card.threat.build(epsilon=self.epsilon or None, storage=self.storage),
             seed=about.seed if self.seed is None else self.seed,
             load=load,
             member=Members(collections),

@@ -13,6 +13,7 @@ from robust3d.benchmarks.store import Store
 from robust3d.data.dataset import Dataset
 from robust3d.foundation.errors import InputError
 from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.supply import check_channels
 from robust3d.threat.model import ThreatModel
 from robust3d.zoo.card import ResultsCard
 from robust3d.zoo.members import Member
@@ -106,14 +107,17 @@ class Benchmark:
         Raises
         ------
         InputError
-            A name that is given twice or reserved, a model that cannot be loaded or was trained on a case, or an attack
-            that cannot serve it.
+            A name that is given twice or reserved, a model that cannot be loaded or was trained on a case, an attack
+            that cannot serve it, or cases of other channels than the model or the threat model has.
         """
         self._check_names()
+        channels = self.dataset.channels
+        self.threat.check_channels(channels)
         cells = self.cells()
         tickets: list[str] = []
         for cell in cells:
             pipeline = self.pipeline(cell)
+            check_channels(channels, pipeline.channels, f"case {cell.case}")
             if cell.attack is not None:
                 cell.attack.check(pipeline.classes, self.threat)
             tickets.append(cell.ticket(pipeline))

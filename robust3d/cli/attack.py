@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from robust3d.cli.options import Collection, Device, Images, Out, Precision
+from robust3d.cli.options import Collection, Device, Epsilons, Images, Out, Precision
 
 
 def attack(
@@ -19,10 +19,10 @@ def attack(
     label: Path,
     attack: str,
     out: Out,
-    epsilon: float,
+    epsilon: Epsilons,
     unit: str = "HU",
     norm: Literal["linf", "l2"] = "linf",
-    valid: Annotated[tuple[float, float] | None, Parameter(negative=())] = None,
+    valid: Annotated[tuple[tuple[float, float], ...], Parameter(negative=())] = (),
     storage: Literal["float32", "int16"] = "float32",
     seed: int = 0,
     device: Device = "auto",
@@ -42,15 +42,13 @@ def attack(
         NIfTI label on the same grid.
     attack
         Name of an attack.
-    epsilon
-        Bound of the perturbation's norm, in --unit.
     unit
         Unit of epsilon: HU, or intensity for volumes without a physical unit; for the norm l2, RMS HU or RMS intensity.
     norm
         linf: the largest change of a voxel. l2: the root of the mean square change of a voxel.
     valid
         Lowest and highest value that the adversarial volume may hold; the clean volume is clipped to it first.
-        For HU -100 and 240 by default, for intensity no range.
+        For HU -100 and 240 by default, for intensity no range. Repeatable: one range a channel.
     storage
         int16 lets the attack itself move in whole numbers; float32 is rounded only when an integer file is saved.
     seed
@@ -63,28 +61,36 @@ def attack(
     from robust3d.foundation.allocator import keep_freed_memory
     from robust3d.foundation.collections import Collections
     from robust3d.report.panel import save_panel
+    from robust3d.segment.supply import check_channels
     from robust3d.threat.model import ThreatModel
+    from robust3d.volume.channels import most_changed
     from robust3d.volume.nifti import read_volume
     from robust3d.zoo.load import load_model
 
     keep_freed_memory()
     collections = Collections.open(collection)
-    if valid is None and unit.endswith("HU"):
-        valid = (-100.0, 240.0)
-    threat = ThreatModel(norm=norm, epsilon=epsilon, unit=unit, valid=valid, storage=storage)
+    ranges = valid or (((-100.0, 240.0),) if unit.endswith("HU") else None)
+    threat = ThreatModel.build(norm=norm, epsilon=epsilon, unit=unit, valid=ranges, storage=storage)
     chosen = load_attack(attack, collections=collections)
     pipeline = load_model(model, device=device, precision=precision, collections=collections)
     chosen.check(pipeline.classes, threat)
     case = read_volume(image, label, classes=range(pipeline.classes))
+    check_channels(case.channels, pipeline.channels, f"case {case.name}")
+    threat.check_channels(case.channels)
     result = attack_file(pipeline, case, chosen, threat, seed=seed, out=out)
     before, after = (100 * result.figures[key] for key in ("dsc_clean", "dsc_adversarial"))
+    number = most_changed(case.image, [result.adversarial.image])
+    shown = case.channel(number)
+    told = f", channel {number}" if case.channels > 1 else ""
     save_panel(
-        case,
-        result.adversarial,
+        shown,
+        result.adversarial.channel(number),
         result.masks,
         out / "panel.png",
-        window=valid or (float(case.image.min()), float(case.image.max())),
-        titles=(f"clean, DSC {before:.1f} %", f"{attack} at {epsilon:g} {unit}, DSC {after:.1f} %"),
+        window=(threat.spans * case.channels)[number]
+        if ranges
+        else (float(shown.image.min()), float(shown.image.max())),
+        titles=(f"clean{told}, DSC {before:.1f} %", f"{attack} at {threat.bound} {unit}, DSC {after:.1f} %"),
     )
     console = Console()
     console.print_json(json.dumps({"model": model, **result.figures}))

@@ -17,6 +17,14 @@ Collection = Annotated[
     ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
+Epsilons = Annotated[
+    tuple[float, ...],
+    Parameter(
+        name="--epsilon",
+        negative=(),
+        help="Bound of the perturbation's norm in the threat model's unit; repeatable: one a channel, 0 for untouched.",
+    ),
+]
 Images = Annotated[
     tuple[Path, ...],
     Parameter(

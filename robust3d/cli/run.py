@@ -30,7 +30,7 @@ def run(
     out: Out,
     model: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     attack: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    epsilon: float | None = None,
+    epsilon: Annotated[tuple[float, ...], Parameter(negative=())] = (),
     seed: int | None = None,
     storage: Literal["float32", "int16"] | None = None,
     data: Path | None = None,
@@ -56,7 +56,7 @@ def run(
     attack
         Attacks instead of the card's; repeatable. ATTACK@MODEL is crafted on MODEL and evaluated on each (transfer).
     epsilon
-        Epsilon instead of the card's, in the card's unit.
+        Epsilon instead of the card's, in the card's unit; repeatable: one a channel.
     seed
         Seed instead of the card's.
     storage

@@ -23,8 +23,8 @@ _GIVEN = ("spatial_dims", "in_channels", "out_channels")
 _REFUSALS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, ZeroDivisionError)
 
 
-def build_monai(name: str, *, classes: int, options: Mapping[str, Any]) -> nn.Module:
-    """Build a network of ``monai.networks.nets`` with one input channel and fresh weights.
+def build_monai(name: str, *, classes: int, options: Mapping[str, Any], channels: int = 1) -> nn.Module:
+    """Build a network of ``monai.networks.nets`` with fresh weights.
 
     Parameters
     ----------
@@ -34,6 +34,8 @@ def build_monai(name: str, *, classes: int, options: Mapping[str, Any]) -> nn.Mo
         Output channels K, background included.
     options : mapping
         Keyword arguments of the class but for dimensions and channels in and out.
+    channels : int
+        Input channels.
 
     Raises
     ------
@@ -53,7 +55,7 @@ def build_monai(name: str, *, classes: int, options: Mapping[str, Any]) -> nn.Mo
     kind = candidates[name]
     _check_options(name, kind, options)
     try:
-        network = kind(spatial_dims=3, in_channels=1, out_channels=classes, **options)
+        network = kind(spatial_dims=3, in_channels=channels, out_channels=classes, **options)
     except _REFUSALS as error:
         raise InputError(f"MONAI refuses the options {dict(options)} of network {name!r}: {error}") from error
     if "strides" in options:

@@ -20,8 +20,10 @@ _HOME = "dynamic_network_architectures.architectures.unet"
 _REFUSALS = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
-def build_nnunet(name: str, options: Mapping[str, Any], layers: tuple[str, ...], *, classes: int) -> nn.Module:
-    """Build a network with one input channel and fresh weights, without deep supervision.
+def build_nnunet(
+    name: str, options: Mapping[str, Any], layers: tuple[str, ...], *, classes: int, channels: int = 1
+) -> nn.Module:
+    """Build a network with fresh weights, without deep supervision.
 
     Parameters
     ----------
@@ -31,8 +33,8 @@ def build_nnunet(name: str, options: Mapping[str, Any], layers: tuple[str, ...],
         Keyword arguments of the class but for channels in and out.
     layers : tuple of str
         Keys of ``options`` that name a class of ``torch.nn``, or hold ``None``.
-    classes : int
-        Output channels.
+    classes, channels : int
+        Output and input channels.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def build_nnunet(name: str, options: Mapping[str, Any], layers: tuple[str, ...],
         ) from error
     try:
         network: nn.Module = getattr(home, kind)(
-            input_channels=1, num_classes=classes, **(resolved | {"deep_supervision": False})
+            input_channels=channels, num_classes=classes, **(resolved | {"deep_supervision": False})
         )
     except _REFUSALS as error:
         raise InputError(f"{kind} refuses the options {dict(options)}: {error}") from error

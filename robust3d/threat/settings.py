@@ -108,6 +108,21 @@ class ThreatSettings:
         if self.storage == "int16" and any(bound % 1 for bound in span):
             raise InputError(f"int16 storage holds whole numbers only, and so must the valid range {span}")
 
+    def check_channels(self, channels: int) -> None:
+        """Refuse bounds or ranges for another number of channels.
+
+        Raises
+        ------
+        InputError
+            Names both.
+        """
+        for what, given in (("epsilons", self.epsilons), ("valid ranges", self.valids)):
+            if given and len(given) != channels:
+                raise InputError(
+                    f"the threat model has {len(given)} {what} and a volume {channels} "
+                    f"channel{'s' if channels > 1 else ''}; give one for all, or one a channel"
+                )
+
     @property
     def spans(self) -> tuple[Span, ...]:
         """The valid ranges: none, one for all channels, or one a channel."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -71,6 +71,10 @@ def spread(values: Sequence[float], image: Tensor) -> Tensor:
     return column.view(-1, *[1] * 3) if image.ndim == 4 else column.view(1, 1, 1)
 
 
-def largest_by_channel(image: NDArray[Any]) -> list[float]:
-    """Return the largest absolute value of each channel."""
-    return [float(np.abs(channel).max()) for channel in by_channel(image)]
+def most_changed(origin: NDArray[np.float32], images: Iterable[NDArray[np.float32]]) -> int:
+    """Return the channel of the largest change in any of some images, each measured by its own range of values."""
+    if origin.ndim == 3:
+        return 0
+    ranges = np.maximum(np.ptp(origin, axis=(1, 2, 3)), np.finfo(np.float32).tiny)
+    changes = [np.abs(image - origin).max(axis=(1, 2, 3)) / ranges for image in images]
+    return int(np.max(changes, axis=0).argmax()) if changes else 0

@@ -91,6 +91,14 @@ class Volume:
         """Number of channels."""
         return count_channels(self.image)
 
+    def channel(self, number: int) -> Volume:
+        """Return the case with one of its channels alone."""
+        if self.channels == 1:
+            return self
+        reference = None if self.reference is None else self.reference[number]
+        storage = self.files[number] if self.files else self.storage
+        return replace(self, image=self.image[number], reference=reference, storage=storage, files=())
+
     @cached_property
     def sha256(self) -> str:
         """Identity of image, label and geometry; the name and the storage do not count."""

@@ -120,7 +120,13 @@ def write_results(
     network = plan["configurations"]["3d_fullres"].get("architecture") or architecture()
     heads = 2 if "regions_class_order" in dataset else 3
     for number, fold in enumerate(folds):
-        module = build_nnunet(network["network_class_name"], network["arch_kwargs"], tuple(LAYERS), classes=heads)
+        module = build_nnunet(
+            network["network_class_name"],
+            network["arch_kwargs"],
+            tuple(LAYERS),
+            classes=heads,
+            channels=len(dataset.get("channel_names", {})) or 1,
+        )
         fill(module, number)
         checkpoint = {
             "network_weights": module.state_dict(),

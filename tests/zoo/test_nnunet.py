@@ -174,7 +174,10 @@ def _dataset(**changes):
         (_plan(transpose_forward=[0, 0, 1]), "must order the axes"),
         (_plan(configurations=[]), "has no table of configurations"),
         (_plan(foreground_intensity_properties_per_channel={}), "CTNormalization needs foreground_intensity"),
-        (_dataset(channel_names={"0": "T1", "1": "T2"}), "2 input channels (T1, T2)"),
+        (
+            _dataset(channel_names={"0": "T1", "1": "T2"}),
+            "normalization_schemes has 1 entries and dataset.json names 2",
+        ),
         (_dataset(channel_names={}), "has no channel_names"),
         (_dataset(labels={"organ": 1}), "with background 0"),
         (_dataset(labels={"background": 0, "organ": 2}), "labels [0, 2]; they must be 0 to 1"),

@@ -105,6 +105,8 @@ def write_case_page(
     models = list(dict.fromkeys(model for model, _ in case.cells))
     views = [_model(case, model, place, results, tiler) for place, model in enumerate(models)]
     layers, note = viewer_layers(case, budget)
+    if case.volume.channels > 1:
+        note += f" Shown is channel {case.channel} of {case.volume.channels} (from 0), changed most for its range."
     (folder / f"{stem}.js").write_text(f"window.robust3dLayers = {json.dumps(layers)};\n", encoding="utf-8")
     traces: dict[str, dict[str, list[float]]] = {}
     for (model, attack), _ in case.cells.items():

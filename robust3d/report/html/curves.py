@@ -30,7 +30,7 @@ def epsilon_curves(runs: Sequence[Results]) -> Curves:
     first = runs[0]
     seen: dict[float, Results] = {}
     for run in runs:
-        epsilon = run.first.threat["epsilon"]
+        epsilon = run.threat.epsilon
         if epsilon in seen:
             raise InputError(f"{run.path} and {seen[epsilon].path} have the same epsilon {epsilon}; leave one out")
         seen[epsilon] = run

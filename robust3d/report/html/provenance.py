@@ -61,7 +61,10 @@ def command(results: Results, cell: ResultCell) -> str:
     attack = cell.attack if cell.attack != CLEAN else next((one for one in attacks if one != CLEAN), "identity")
     precision = "fast" if "bfloat16" in str(cell.settings.pipeline) else "exact"
     words = ["robust3d", "run", cell.benchmark, "--model", cell.model, "--attack", attack]
-    words += ["--epsilon", str(cell.threat["epsilon"]), "--seed", str(cell.seed)]
+    epsilon = cell.threat["epsilon"]
+    for one in epsilon if isinstance(epsilon, list) else [epsilon]:
+        words += ["--epsilon", str(one)]
+    words += ["--seed", str(cell.seed)]
     words += ["--storage", str(cell.threat["storage"]), "--precision", precision, "--out", "runs/again"]
     return shlex.join(words)
 

@@ -138,7 +138,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("cases", str(len({cell.case for cell in cells}))),
         (
             f"epsilon, {results.first.threat['norm']}",
-            f"{results.first.threat['epsilon']:g} {results.first.threat['unit']}",
+            f"{results.threat.bound} {results.threat.unit}",
         ),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -22,6 +23,7 @@ from robust3d.zoo.formats.transforms import Step, compose_intensity, grid_wanted
 
 _WEIGHTS = ("models/model.safetensors", "models/model.pt")
 _PROGRAM = "models/model.ts"
+_ENDS = ("in_channels", "out_channels")
 
 
 def read_bundle(source: Source) -> Deployed:
@@ -30,11 +32,11 @@ def read_bundle(source: Source) -> Deployed:
     A card's sections inference and intensity, where it has them, replace what the configuration says.
     """
     config = BundleConfig(source.path / BUNDLE_CONFIG)
-    deployment = _deployment(source, config)
     weights = next((source.path / name for name in _WEIGHTS if (source.path / name).is_file()), None)
     if weights is not None:
-        classes, name, options = _definition(config)
-        network = build_monai(name, classes=classes, options=options)
+        channels, classes, name, options = _definition(config)
+        deployment = _deployment(source, config, channels)
+        network = build_monai(name, classes=classes, options=options, channels=channels)
         load_state(network, weights)
         _check_sigmoid(config, classes)
         return Deployed(network, deployment, {"name": name, "classes": classes, "options": options})
@@ -42,14 +44,15 @@ def read_bundle(source: Source) -> Deployed:
     if not program.is_file():
         raise InputError(f"bundle {source.path} holds none of the weight files {', '.join((*_WEIGHTS, _PROGRAM))}")
     source.check_program()
+    deployment = _deployment(source, config, 1 if source.card is None else source.card.network.channels)
     module: nn.Module = load_program(program)
     return Deployed(module, deployment, {"format": "monai-bundle torchscript"}, weights_sha256=digest_file(program))
 
 
-def _deployment(source: Source, config: BundleConfig) -> Deployment:
+def _deployment(source: Source, config: BundleConfig, channels: int) -> Deployment:
     own = None if source.card is None else Deployment.of(source.card)
     if own is not None:
-        return own
+        return replace(own, channels=channels)
     if source.card is not None and (source.card.inference is not None or source.card.intensity is not None):
         raise InputError(f"the card of {source.path} needs both sections inference and intensity, or neither")
     target, raw = config.component(config.value("inferer"), "inferer")
@@ -68,33 +71,38 @@ def _deployment(source: Source, config: BundleConfig) -> Deployment:
             "give it volumes resampled so",
             stacklevel=3,
         )
-    return read_inferer(
+    deployment = read_inferer(
         target.rsplit(".", 1)[-1],
         settings,
-        intensity=compose_intensity(steps, where),
+        intensity=compose_intensity(steps, where, channels),
         outputs="logits" if source.card is None else source.card.model.outputs,
         where=f"{config.path}, inferer",
     )
+    return replace(deployment, channels=channels)
 
 
-def _definition(config: BundleConfig) -> tuple[int, str, dict[str, Any]]:
+def _definition(config: BundleConfig) -> tuple[int, int, str, dict[str, Any]]:
+    """Return input channels, output channels, and the network's name and options."""
     key = "network_def" if "network_def" in config else "network"
     target, raw = config.component(config.value(key), key)
     options = {one: config.resolved(value, f"{key}::{one}") for one, value in raw.items()}
-    for one, wanted in (("spatial_dims", 3), ("in_channels", 1)):
-        found = options.pop(one, None)
-        if found != wanted:
-            raise InputError(f"{config.path}: {key}::{one} is {found}, robust3d needs {wanted}: volumes of one channel")
-    classes = options.pop("out_channels", None)
-    if not isinstance(classes, int):
-        raise InputError(f"{config.path}: {key}::out_channels is {classes!r}; it must be a number of channels")
+    dimensions = options.pop("spatial_dims", None)
+    if dimensions != 3:
+        raise InputError(f"{config.path}: {key}::spatial_dims is {dimensions}, robust3d needs 3")
+    channels, classes = (_count(options.pop(one, None), f"{config.path}: {key}::{one}") for one in _ENDS)
     module, _, name = target.rpartition(".")
     if module and not module.startswith("monai.networks"):
         raise InputError(
             f"{config.path}: {key} is {target!r}, code outside MONAI, which a bundle cannot bring; "
             "use a card with the format 'factory' in a collection of yours"
         )
-    return classes, PREFIX + name, options
+    return channels, classes, PREFIX + name, options
+
+
+def _count(value: Any, what: str) -> int:
+    if type(value) is not int or value < 1:
+        raise InputError(f"{what} is {value!r}; it must be a number of channels")
+    return value
 
 
 def _steps(config: BundleConfig) -> Iterator[Step]:

@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from robust3d.foundation.cards import Card
+from robust3d.foundation.errors import InputError
+from robust3d.segment.channel_intensity import Scheme, scheme_of
 from robust3d.segment.fusion import FusionKind
 from robust3d.segment.grid import parse_grid
 from robust3d.segment.intensity import Intensity
 from robust3d.segment.outputs import Outputs
 from robust3d.segment.windows import Weighting
+
+Numbers = float | Annotated[tuple[float, ...], Field(min_length=1)]
+"""One for all channels, or one a channel."""
 
 FormatName = Literal["monai-bundle", "state-dict", "torchscript", "torch-export", "factory", "nnunet"]
 
@@ -47,6 +52,8 @@ class ForeignNetwork(Card):
     """Network of a state dict, ``monai:CLASS`` or one of robust3d's; options of a factory."""
 
     name: str = ""
+    channels: int = Field(default=1, ge=1)
+    """Input channels."""
     classes: int = Field(default=2, ge=1)
     """Output channels."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -75,14 +82,14 @@ class ForeignIntensity(Card):
     """Truncation to ``low`` and ``high`` (none by default), then minus ``offset`` and over ``scale``.
 
     ``scheme`` says which these are: ``zscore`` mean and standard deviation of each case; ``unit`` such that the window
-    becomes [0, 1]; ``fixed`` the two numbers given; ``none`` 0 and 1.
+    becomes [0, 1]; ``fixed`` the two numbers given; ``none`` 0 and 1. Every number may be a list of one a channel.
     """
 
     scheme: Literal["zscore", "unit", "fixed", "none"]
-    low: float | None = None
-    high: float | None = None
-    offset: float | None = None
-    scale: float | None = None
+    low: Numbers | None = None
+    high: Numbers | None = None
+    offset: Numbers | None = None
+    scale: Numbers | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> ForeignIntensity:
@@ -94,15 +101,31 @@ class ForeignIntensity(Card):
             raise ValueError("intensity.offset and intensity.scale belong to the scheme 'fixed', which needs both")
         return self
 
-    def build(self) -> Intensity:
-        """Return the scheme."""
-        window = {} if self.low is None or self.high is None else {"low": self.low, "high": self.high}
+    def build(self) -> Scheme:
+        """Return the scheme; of several channels if a number is a list.
+
+        Raises
+        ------
+        InputError
+            If two lists have other lengths.
+        """
+        given = {key: getattr(self, key) for key in ("low", "high", "offset", "scale")}
+        lengths = {key: len(value) for key, value in given.items() if isinstance(value, tuple)}
+        if len(set(lengths.values())) > 1:
+            told = " and ".join(f"intensity.{key} {length}" for key, length in lengths.items())
+            raise InputError(f"one number a channel is needed in each list of a card: it gives {told}")
+        count = next(iter(lengths.values()), 1)
+        columns = {key: value if isinstance(value, tuple) else (value,) * count for key, value in given.items()}
+        return scheme_of([self._one(*(columns[key][n] for key in given)) for n in range(count)])
+
+    def _one(self, low: float | None, high: float | None, offset: float | None, scale: float | None) -> Intensity:
+        window = {} if low is None or high is None else {"low": low, "high": high}
         if self.scheme == "zscore":
             return Intensity(**window)
         if self.scheme == "unit":
-            return Intensity(**window, offset=self.low, scale=(self.high or 0.0) - (self.low or 0.0))
+            return Intensity(**window, offset=low, scale=(high or 0.0) - (low or 0.0))
         fixed = self.scheme == "fixed"
-        return Intensity(**window, offset=self.offset if fixed else 0.0, scale=self.scale if fixed else 1.0)
+        return Intensity(**window, offset=offset if fixed else 0.0, scale=scale if fixed else 1.0)
 
 
 class NnunetSection(Card):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from robust3d.foundation.errors import InputError
+from robust3d.segment.channel_intensity import Scheme
 from robust3d.segment.fusion import FusionKind
 from robust3d.segment.grid import Grid, Shape, parse_grid
-from robust3d.segment.intensity import Intensity
 from robust3d.segment.model_grid import ModelGrid
 from robust3d.segment.network import Predictor, digest_network
 from robust3d.segment.outputs import Outputs
@@ -33,21 +33,24 @@ class Deployment:
     ----------
     window, grid, weighting, window_batch
         As for :meth:`Segmenter.from_network`.
-    intensity : Intensity
+    intensity : Intensity or ChannelIntensity
         With the value of padding, where one is given.
     fusion : str or None
         By default that of the network's own outputs, which is what MONAI averages.
     outputs : str
         What the network returns.
+    channels : int
+        Input channels.
     """
 
     window: Shape
     grid: Grid
-    intensity: Intensity
+    intensity: Scheme
     weighting: Weighting = "constant"
     fusion: FusionKind | None = None
     outputs: Outputs = "logits"
     window_batch: int | None = None
+    channels: int = 1
 
     @classmethod
     def of(cls, card: ForeignCard) -> Deployment | None:
@@ -58,11 +61,12 @@ class Deployment:
         return cls(
             window=inference.window,
             grid=parse_grid(inference.grid),
-            intensity=replace(card.intensity.build(), fill=inference.padding),
+            intensity=card.intensity.build().filled(inference.padding),
             weighting=inference.weighting,
             fusion=inference.fusion,
             outputs=card.model.outputs,
             window_batch=inference.window_batch,
+            channels=card.network.channels,
         )
 
     def segmenter(self, network: Predictor, **others: Any) -> Segmenter:
@@ -76,7 +80,7 @@ class Deployment:
             fusion=self.fusion or self.outputs,
             outputs=self.outputs,
             window_batch=self.window_batch,
-            **others,
+            **({"channels": self.channels} | others),
         )
 
 

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from robust3d.foundation.errors import InputError
+from robust3d.segment.channel_intensity import Scheme
 from robust3d.segment.grid import overlap
-from robust3d.segment.intensity import Intensity
 from robust3d.segment.network import Predictor
 from robust3d.segment.outputs import Outputs
 from robust3d.segment.segmenter import Segmenter
@@ -41,17 +40,17 @@ _HARMLESS = (
 
 
 def from_monai(
-    network: Predictor, inferer: Any, *, intensity: Intensity, outputs: Outputs = "logits", **others: Any
+    network: Predictor, inferer: Any, *, intensity: Scheme, outputs: Outputs = "logits", **others: Any
 ) -> Segmenter:
     """Wrap a network with the inferer that it is deployed with.
 
     Parameters
     ----------
     network : nn.Module or callable
-        Maps normalised windows ``(B, 1, d, h, w)`` to ``outputs``.
+        Maps normalised windows ``(B, C, d, h, w)`` to ``outputs``.
     inferer : monai.inferers.SlidingWindowInferer
         Its windows, overlap, weights and padding are reproduced; the mean of overlapping outputs equals its own.
-    intensity : Intensity
+    intensity : Intensity or ChannelIntensity
         What the transforms before it do with voxels: ``unit_window(-57, 164)`` for
         ``ScaleIntensityRange(-57, 164, 0, 1, clip=True)``, ``zscore()`` for ``NormalizeIntensity()``.
     outputs : str
@@ -71,7 +70,7 @@ def from_monai(
 
 
 def read_inferer(
-    name: str, settings: Mapping[str, Any], *, intensity: Intensity, outputs: Outputs, where: str
+    name: str, settings: Mapping[str, Any], *, intensity: Scheme, outputs: Outputs, where: str
 ) -> Deployment:
     """Return the deployment that an inferer's class and settings describe.
 
@@ -97,7 +96,7 @@ def read_inferer(
     return Deployment(
         window=window,
         grid=overlap(fraction),
-        intensity=replace(intensity, fill=float(given["cval"])),
+        intensity=intensity.filled(float(given["cval"])),
         weighting=weighting,
         outputs=outputs,
     )

@@ -32,15 +32,20 @@ def read_state_dict(source: Source) -> Deployed:
     if source.card is None or not source.card.network.name:
         raise InputError(f"the state dict {source.path} needs the key network.name in its card, such as 'monai:UNet'")
     card = source.card.network
-    network = build(card.name, card.classes, card.options)
+    network = build(card.name, card.classes, card.options, card.channels)
     load_state(network, source.path)
     return Deployed(network, deployment, {"name": card.name, "classes": card.classes, "options": dict(card.options)})
 
 
-def build(name: str, classes: int, options: Mapping[str, Any]) -> nn.Module:
+def build(name: str, classes: int, options: Mapping[str, Any], channels: int = 1) -> nn.Module:
     """Build a network with fresh weights: ``monai:CLASS``, or one of robust3d's own."""
     if name.startswith(PREFIX):
-        return build_monai(name, classes=classes, options=options)
+        return build_monai(name, classes=classes, options=options, channels=channels)
+    if channels > 1:
+        raise InputError(
+            f"network {name!r} takes one channel and its card says network.channels = {channels}; the networks "
+            "'monai:CLASS' take several"
+        )
     return build_deployed(name, classes=classes, **options)
 
 

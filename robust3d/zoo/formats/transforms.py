@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from robust3d.foundation.errors import InputError
+from robust3d.segment.channel_intensity import Scheme, scheme_of
 from robust3d.segment.intensity import Intensity
 
 Step = tuple[str, Mapping[str, Any]]
@@ -20,8 +21,8 @@ _NEUTRAL = {
 }  # fmt: skip
 _GRID = {"Orientation": "axcodes", "Spacing": "pixdim"}
 _INTENSITY = {"ScaleIntensityRange", "NormalizeIntensity"}
-_SCOPE = ("allow_missing_keys", "dtype", "channel_wise")
-"""Arguments that change nothing for one channel."""
+_SCOPE = ("allow_missing_keys", "dtype")
+"""Arguments that change nothing."""
 
 
 def known_transform(target: str) -> str | None:
@@ -42,14 +43,19 @@ def is_neutral(name: str) -> bool:
     return name in _NEUTRAL
 
 
-def compose_intensity(steps: Sequence[Step], where: str) -> Intensity:
-    """Return the scheme that transforms of values make one after the other.
+def compose_intensity(steps: Sequence[Step], where: str, channels: int = 1) -> Scheme:
+    """Return the scheme that transforms of values make one after the other, for so many channels.
 
     Raises
     ------
     InputError
-        If they make none: statistics of part of the voxels, or a step after the z-score.
+        If they make none: statistics of part of the voxels or of all channels together, or a step after the z-score.
     """
+    return scheme_of([_composed(steps, where, number, channels) for number in range(channels)])
+
+
+def _composed(steps: Sequence[Step], where: str, number: int, channels: int) -> Intensity:
+    """Return the scheme of one channel."""
     scheme = Intensity(offset=0.0, scale=1.0)
     for name, values in steps:
         if name not in _INTENSITY:
@@ -57,8 +63,29 @@ def compose_intensity(steps: Sequence[Step], where: str) -> Intensity:
         if scheme.per_case:
             raise InputError(f"{where}: {name} follows a z-score per case; robust3d knows none after it")
         options = {key: value for key, value in values.items() if key not in _SCOPE}
+        if name == "NormalizeIntensity":
+            options = _of_channel(options, number, channels, f"{where}: {name}")
         scheme = (_scaled if name == "ScaleIntensityRange" else _normalised)(scheme, options, f"{where}: {name}")
     return scheme
+
+
+def _of_channel(options: Mapping[str, Any], number: int, channels: int, where: str) -> dict[str, Any]:
+    """Return the options of NormalizeIntensity for one channel."""
+    own = {key: value for key, value in options.items() if key != "channel_wise"}
+    if channels == 1:
+        return own
+    fixed = [key for key in ("subtrahend", "divisor") if own.get(key) is not None]
+    if not options.get("channel_wise") and not (fixed and all(isinstance(own[key], int | float) for key in fixed)):
+        raise InputError(
+            f"{where} takes one mean and deviation of all {channels} channels together, which robust3d does not have; "
+            "set channel_wise = true if the model was trained so"
+        )
+    for key in fixed:
+        if isinstance(own[key], list):
+            if len(own[key]) != channels:
+                raise InputError(f"{where}: {key} has {len(own[key])} entries and the network {channels} channels")
+            own[key] = own[key][number]
+    return own
 
 
 def _scaled(scheme: Intensity, options: Mapping[str, Any], where: str) -> Intensity:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``dataset.json`` of an nnU-Net v2 model: its input channel, and its classes or regions."""
+"""``dataset.json`` of an nnU-Net v2 model: its input channels, and its classes or regions."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ class Labels:
         Output channels: background and classes, or one a region.
     order : tuple of int
         Class of each region (``regions_class_order``); empty for classes.
+    channels : int
+        Input channels.
     """
 
     heads: int
     order: tuple[int, ...] = ()
+    channels: int = 1
 
 
 def read_labels(path: Path) -> Labels:
@@ -34,17 +37,12 @@ def read_labels(path: Path) -> Labels:
     Raises
     ------
     InputError
-        If the model takes several channels, or its labels are not 0 to K - 1, or its regions do not make them all.
+        If no channel is named, its labels are not 0 to K - 1, or its regions do not make them all.
     """
     content = read_object(path)
     channels = content.get("channel_names", content.get("modality"))
     if not isinstance(channels, Mapping) or not channels:
         raise InputError(f"{path} has no channel_names; give the folder of a model trained by nnU-Net v2")
-    if len(channels) > 1:
-        raise InputError(
-            f"{path} has {len(channels)} input channels ({', '.join(map(str, channels.values()))}) and robust3d "
-            "attacks volumes of one; train a model of one channel"
-        )
     labels = content.get("labels")
     if not isinstance(labels, Mapping) or labels.get("background") != 0:
         raise InputError(f"{path} needs labels as name: integer or list of integers, with background 0")
@@ -53,7 +51,7 @@ def read_labels(path: Path) -> Labels:
     if values != list(range(len(values))):
         raise InputError(f"{path} has the labels {values}; they must be 0 to {len(values) - 1} without gaps")
     if all(len(one) == 1 for one in parts.values()):
-        return Labels(heads=len(values))
+        return Labels(heads=len(values), channels=len(channels))
     regions = [one for one in parts.values() if one != (0,)]
     order = content.get("regions_class_order")
     if (
@@ -65,7 +63,7 @@ def read_labels(path: Path) -> Labels:
             f"{path} has {len(regions)} regions of the labels {values[1:]} and regions_class_order {order}; robust3d "
             "needs each of these labels in it once"
         )
-    return Labels(heads=len(regions), order=tuple(order))
+    return Labels(heads=len(regions), order=tuple(order), channels=len(channels))
 
 
 def _values(value: Any, name: object, path: Path) -> tuple[int, ...]:

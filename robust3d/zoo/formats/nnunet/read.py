@@ -12,6 +12,7 @@ from robust3d.foundation.errors import InputError
 from robust3d.networks.nnunet import build_nnunet
 from robust3d.networks.weights import copy_state
 from robust3d.segment.averaging import Mirrored, NetworkMean
+from robust3d.segment.channel_intensity import scheme_of
 from robust3d.segment.grid import step
 from robust3d.segment.intensity import Intensity, dataset_zscore
 from robust3d.segment.model_grid import ModelGrid
@@ -64,6 +65,7 @@ def read_nnunet(source: Source) -> Deployed:
             intensity=Intensity(offset=0.0, scale=1.0, fill=0.0),
             weighting="nnunet",
             fusion="logits",
+            channels=labels.channels,
         ),
         {
             "name": configuration.architecture.network_class_name.rsplit(".", 1)[-1],
@@ -73,7 +75,7 @@ def read_nnunet(source: Source) -> Deployed:
             "mirror_axes": list(mirrored),
             "options": configuration.architecture.arch_kwargs,
         },
-        model_grid=_grid(plans, configuration, folder / "plans.json"),
+        model_grid=_grid(plans, configuration, labels.channels, folder / "plans.json"),
         regions=labels.order,
     )
 
@@ -93,25 +95,33 @@ def _network(architecture: ArchitecturePlan, labels: Labels, checkpoint: Checkpo
         architecture.arch_kwargs,
         architecture.kw_requires_import,
         classes=labels.heads,
+        channels=labels.channels,
     )
     copy_state(network.state_dict(), checkpoint.state, path)
     return network
 
 
-def _grid(plans: Plans, configuration: ConfigurationPlan, path: Path) -> ModelGrid:
-    scheme = _one(configuration.normalization_schemes, "normalization_schemes", path)
+def _grid(plans: Plans, configuration: ConfigurationPlan, channels: int, path: Path) -> ModelGrid:
+    schemes = _each(configuration.normalization_schemes, channels, "normalization_schemes", path)
+    inside = _each(configuration.use_mask_for_norm, channels, "use_mask_for_norm", path)
+    # Other schemes of nnU-Net do not look at the mask.
+    masked = {one for scheme, one in zip(schemes, inside, strict=True) if scheme == "ZScoreNormalization"}
+    if masked == {True, False} or (True in masked and len(set(schemes)) > 1):
+        raise InputError(
+            f"{path}: some channels are normalised within the mask and others not; robust3d has one rule for all"
+        )
     return ModelGrid(
         spacing=configuration.spacing,
         axes=plans.axes,
-        intensity=_intensity(scheme, plans, path),
+        intensity=scheme_of([_intensity(scheme, number, plans, path) for number, scheme in enumerate(schemes)]),
         canonical=READERS[plans.image_reader_writer],
-        masked=scheme == "ZScoreNormalization" and _one(configuration.use_mask_for_norm, "use_mask_for_norm", path),
+        masked=True in masked,
         image=_resampling(configuration.resampling_fn_data_kwargs),
         logits=_resampling(configuration.resampling_fn_probabilities_kwargs),
     )
 
 
-def _intensity(scheme: str, plans: Plans, path: Path) -> Intensity:
+def _intensity(scheme: str, number: int, plans: Plans, path: Path) -> Intensity:
     if scheme == "ZScoreNormalization":
         return Intensity()
     if scheme == "NoNormalization":
@@ -121,9 +131,11 @@ def _intensity(scheme: str, plans: Plans, path: Path) -> Intensity:
             f"{path}: normalization_schemes has {scheme!r}; robust3d reproduces CTNormalization, ZScoreNormalization "
             "and NoNormalization"
         )
-    found = plans.foreground_intensity_properties_per_channel.get("0")
+    found = plans.foreground_intensity_properties_per_channel.get(str(number))
     if found is None:
-        raise InputError(f"{path}: CTNormalization needs foreground_intensity_properties_per_channel of channel 0")
+        raise InputError(
+            f"{path}: CTNormalization needs foreground_intensity_properties_per_channel of channel {number}"
+        )
     return dataset_zscore(found.percentile_00_5, found.percentile_99_5, found.mean, max(found.std, _LEAST_STD))
 
 
@@ -131,7 +143,7 @@ def _resampling(plan: InterpolationPlan) -> Resampling:
     return Resampling(plan.order, plan.order_z, plan.force_separate_z, plan.separate_z_anisotropy_threshold)
 
 
-def _one(values: tuple[_Value, ...], key: str, path: Path) -> _Value:
-    if len(values) != 1:
-        raise InputError(f"{path}: {key} has {len(values)} entries and robust3d attacks volumes of one channel")
-    return values[0]
+def _each(values: tuple[_Value, ...], channels: int, key: str, path: Path) -> tuple[_Value, ...]:
+    if len(values) != channels:
+        raise InputError(f"{path}: {key} has {len(values)} entries and dataset.json names {channels} channels")
+    return values
