@@ -74,6 +74,14 @@ class TrainingCases:
     validation: Dataset
     split: Split | None = None
 
+    def __post_init__(self) -> None:
+        for part in (self.training, self.validation):
+            if part.channels > 1:
+                raise InputError(
+                    f"training takes volumes of one channel and case {part.names[0]} has {part.channels}; models of "
+                    "several are trained elsewhere and attacked here (docs/models.md)"
+                )
+
     @property
     def size(self) -> int:
         """Number of cases of both."""
