@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from robust3d.metrics.counts import dsc as dsc
     from robust3d.metrics.counts import foreground_dsc as foreground_dsc
     from robust3d.segment.cascade import CoarseToFine as CoarseToFine
+    from robust3d.segment.channel_intensity import ChannelIntensity as ChannelIntensity
     from robust3d.segment.grid import overlap as overlap
     from robust3d.segment.grid import seed as seed
     from robust3d.segment.grid import step as step
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # Names are imported when first used: torch takes seconds, and `robust3d --help` must not wait for it.
 _HOMES = {
+    "ChannelIntensity": "segment.channel_intensity",
     "CoarseToFine": "segment.cascade",
     "InputError": "foundation.errors",
     "Segmenter": "segment.segmenter",

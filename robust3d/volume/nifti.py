@@ -46,7 +46,7 @@ def read_volume(
     label : path, optional
         NIfTI file of whole numbers on the same grid, with three axes or a fourth of length 1.
     name : str, optional
-        Name of the case; the (first) file's name without suffix by default.
+        Name of the case; the file's name without suffix by default, of several the first one's without ``_0000``.
     classes : iterable of int, optional
         Values that the label may hold; any from 0 to 255 by default.
 
@@ -77,7 +77,7 @@ def read_volume(
         label=truth,
         affine=affine,
         spacing=spacing,
-        name=name or case_name(paths[0]),
+        name=name or (case_name(paths[0]).removesuffix("_0000") if len(paths) > 1 else case_name(paths[0])),
         storage=read_storage(files[0]),
         files=tuple(map(read_storage, files)) if len(files) > 1 else (),
     )

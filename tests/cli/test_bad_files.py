@@ -193,7 +193,7 @@ CASES: list[tuple[Callable[[Path], list[object]], str]] = [
     (missing_label_file, "seg.nii.gz does not exist"),
     (unknown_value, "holds class 2; expected 0, 1"),
     (unknown_value_of_a_folder, "every cell failed, the first: tiny, clean, a; the reasons are in"),
-    (channels, "has shape (18, 17, 16, 2); a volume has three axes"),
+    (channels, "the model takes 1 channel and case"),
     (flat, "has shape (18, 17); a volume has three axes"),
     (colours, "it must hold real numbers"),
     (imaginary, "holds complex64 values; it must hold real numbers"),

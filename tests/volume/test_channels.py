@@ -56,7 +56,7 @@ def test_one_file_a_channel_keeps_each_type_and_slope(tmp_path) -> None:
         for number, (dtype, slope, inter) in enumerate(kinds)
     ]
     volume = read_volume(paths)
-    assert (volume.channels, volume.name) == (3, "case_0000")
+    assert (volume.channels, volume.name) == (3, "case")
     written = volume.save(tmp_path / "out.nii.gz")
     assert [path.name for path in written] == ["out_0000.nii.gz", "out_0001.nii.gz", "out_0002.nii.gz"]
     for path, source, (dtype, _, _) in zip(written, paths, kinds, strict=True):
