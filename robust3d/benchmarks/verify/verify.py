@@ -13,7 +13,7 @@ import numpy as np
 from robust3d.benchmarks.replay import Replay, Replayed
 from robust3d.benchmarks.results import CellKey, ResultCell, Results, find_results
 from robust3d.benchmarks.verify.records import Record, differing, read_files, read_lines
-from robust3d.benchmarks.verify.weights import models_of, weight_problems
+from robust3d.benchmarks.verify.weights import models_of, weight_hashes, weight_problems
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.digest import canonical_json
 from robust3d.foundation.errors import InputError
@@ -91,7 +91,7 @@ def verify(
         problems.append(f"{file} holds no sound cell")
         return Verification(0, len(files), 0, 0, (), tuple(problems))
     results = Results(file, {one.cell.key: one.cell for one in _usual_first(lines)})
-    weights = weight_problems(dict.fromkeys(name for one in lines for name in models_of(one.cell)), collections)
+    weights = weight_problems(weight_hashes(one.cell for one in lines), collections)
     problems += [problem for found in weights.values() for problem in found]
     try:
         replay = Replay(results, collections, load, data)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from robust3d.benchmarks.cell import CLEAN
 from robust3d.benchmarks.results import ResultCell
@@ -12,7 +12,8 @@ from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.networks.weights import check_weights
 from robust3d.zoo.card import ModelCard
-from robust3d.zoo.load import split_name
+from robust3d.zoo.formats.locate import is_foreign, model_path
+from robust3d.zoo.load import load_model, split_name
 
 
 def models_of(cell: ResultCell) -> list[str]:
@@ -21,13 +22,35 @@ def models_of(cell: ResultCell) -> list[str]:
     return [cell.member or cell.model, *([source] if source else [])]
 
 
-def weight_problems(names: Iterable[str], collections: Collections) -> dict[str, list[str]]:
-    """Return what is wrong with card and weight files of each model, a clause each."""
+def weight_hashes(cells: Iterable[ResultCell]) -> dict[str, str]:
+    """Return the hash of the weights by model that the cells need; of a mere source of transfer attacks empty."""
+    found: dict[str, str] = {}
+    for cell in cells:
+        predicts, *sources = models_of(cell)
+        found[predicts] = cell.model_sha256
+        for source in sources:
+            found.setdefault(source, "")
+    return found
+
+
+def weight_problems(hashes: Mapping[str, str], collections: Collections) -> dict[str, list[str]]:
+    """Return what is wrong with card and weights of each model, a clause each.
+
+    Weight files are hashed; those of another format are loaded, and compared with what the cells say.
+    """
     found: dict[str, list[str]] = {}
-    for name in names:
+    for name, recorded in hashes.items():
         problems = found.setdefault(name, [])
         try:
-            path = collections.find("zoo", split_name(name)[0])
+            path = model_path(name, collections) or collections.find("zoo", split_name(name)[0])
+            if is_foreign(path):
+                now = load_model(name, device="cpu", collections=collections).weights_sha256
+                if recorded and now != recorded:
+                    problems.append(
+                        f"model {name} has weights of SHA-256 {now[:16]}... and its cells were measured with "
+                        f"{recorded[:16]}...; fetch it anew"
+                    )
+                continue
             stages = read_card(path, ModelCard).stages
         except InputError as error:
             problems.append(str(error))

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from robust3d.cli.app import main
 from robust3d.data.phantoms import PhantomDataset
 from robust3d.data.writing import write_folder
+from tests.zoo.foreign import unet, write_bundle
 
 DATA = 'source = "phantom"\ncases = 2\nshape = [40, 36, 32]\nspacing = [6.0, 6.0, 8.0]'
 
@@ -189,3 +191,17 @@ def test_what_cannot_begin(root, capsys, words, told) -> None:
     assert "results.jsonl does not exist" in capsys.readouterr().err
     assert call("verify", root / "run", "--collection", root / "own") == 2
     assert "--data" in capsys.readouterr().err
+
+
+def test_weights_of_another_format_are_loaded_and_compared(original, tmp_path, capsys) -> None:
+    bundle = write_bundle(tmp_path / "bundle", unet())
+    where = ["--data", original / "data", "--collection", original / "own"]
+    assert call("run", "own", "--model", bundle, "--attack", "random-sign", "--out", tmp_path / "run", *where) == 0
+    assert call("verify", tmp_path / "run", *where) == 0
+    capsys.readouterr()
+    weights = {name: tensor + 0.01 for name, tensor in unet().state_dict().items()}
+    torch.save(weights, bundle / "models" / "model.pt")
+    assert call("verify", tmp_path / "run", *where) == 1
+    out = capsys.readouterr().out
+    assert f"model {bundle} has weights of SHA-256" in out
+    assert "computed 0 cells again" in out
