@@ -55,12 +55,14 @@ class _Worker:
         self.ready = False
         self.task: int | None = None
         self.last: int | None = None
-        self.pipe, theirs = context.Pipe()
+        self.pipe, self._theirs = context.Pipe()
         self.beat: Any = context.Value("d", time.monotonic(), lock=False)
-        self.process = context.Process(target=serve, args=(job, slot, theirs, self.beat, patience), daemon=True)
-        with _environment(OMP_NUM_THREADS=str(slot.threads)):
+        self.process = context.Process(target=serve, args=(job, slot, self._theirs, self.beat, patience), daemon=True)
+
+    def start(self) -> None:
+        with _environment(OMP_NUM_THREADS=str(self.slot.threads)):
             self.process.start()
-        theirs.close()
+        self._theirs.close()
 
     def give(self, task: int) -> None:
         self.task = self.last = task
@@ -75,8 +77,9 @@ class _Worker:
                 yield self.pipe.recv()
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.join()
+        if self.process.pid is not None:
+            self.process.kill()
+            self.process.join()
         self.pipe.close()
 
 
@@ -122,11 +125,22 @@ class Supervisor:
         try:
             for slot in self._slots[: len(self._queue)]:
                 self._workers.append(_Worker(self._job, slot, self._patience))
+                self._workers[-1].start()
             while self._queue or any(worker.task is not None for worker in self._workers):
                 self._turn()
         finally:
-            for worker in self._workers:
-                self._end(worker)
+            self._end_all()
+
+    def _end_all(self) -> None:
+        """End every worker: one that is left would wait for tasks, and this process at its end for the worker."""
+        try:
+            while self._workers:
+                self._end(self._workers[-1])
+                self._workers.pop()
+        except KeyboardInterrupt:
+            # Whoever is told to stop once more still has to.
+            self._end_all()
+            raise
 
     def _turn(self) -> None:
         for worker in self._workers:
@@ -177,7 +191,9 @@ class Supervisor:
                     f"{_STARTS} workers in a row stopped at their start: the last {how}; try without --workers"
                 )
         place = self._workers.index(worker)
+        # Known before it runs, so that an interrupt at any moment finds it.
         self._workers[place] = _Worker(self._job, worker.slot, self._patience)
+        self._workers[place].start()
 
     def _end(self, worker: _Worker) -> None:
         worker.end()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from robust3d.benchmarks.scale.processes import is_running, started
 from robust3d.benchmarks.scale.queue import Queue
-from robust3d.benchmarks.scale.supervisor import Events, Supervisor
+from robust3d.benchmarks.scale.supervisor import Events, Supervisor, _Worker
 from robust3d.benchmarks.scale.worker import Slot
 from robust3d.foundation.errors import InputError
 from tests.benchmarks.scale.jobs import Tasks
@@ -59,6 +59,31 @@ def test_a_hung_worker_is_replaced(tmp_path) -> None:
     assert sorted(heard.done) == [1]
     assert [task for task, _ in heard.lost] == [0, 0]
     assert all("made no progress for" in how for _, how in heard.lost)
+
+
+@pytest.mark.parametrize("place", ["start of the first", "start of another", "end"])
+def test_an_interrupt_at_any_moment_leaves_no_worker(tmp_path, monkeypatch, place) -> None:
+    """Ctrl-C just after a process was started, or once more while they are ended, left one that nobody ended."""
+    start, end, calls = _Worker.start, _Worker.end, []
+
+    def interrupted_start(worker: _Worker) -> None:
+        start(worker)
+        calls.append(worker)
+        if len(calls) == {"start of the first": 1, "start of another": 2}.get(place):
+            raise KeyboardInterrupt
+
+    def interrupted_end(worker: _Worker) -> None:
+        if place == "end" and worker not in calls[2:]:
+            calls.append(worker)
+            raise KeyboardInterrupt
+        end(worker)
+
+    monkeypatch.setattr(_Worker, "start", interrupted_start)
+    monkeypatch.setattr(_Worker, "end", interrupted_end)
+    with pytest.raises(KeyboardInterrupt):
+        supervise(Tasks(tmp_path / "log"), slots=2, tasks=4)
+    assert len(calls) == {"start of the first": 1, "start of another": 2, "end": 4}[place]
+    assert not multiprocessing.active_children()
 
 
 def test_workers_that_cannot_start_stop_the_run(tmp_path) -> None:
