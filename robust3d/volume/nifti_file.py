@@ -51,7 +51,12 @@ def open_file(path: Path, *, several: bool = False) -> nib.Nifti1Image:
     InputError
         If it is missing, damaged, not NIfTI, has other axes, or claims more than it can hold or memory has.
     """
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:
+        # A name that is too long.
+        raise InputError(f"file {str(path)[:80]} cannot be looked up: {error.strerror}") from error
+    if not there:
         raise InputError(f"file {path} does not exist")
     if not path.name.lower().endswith(SUFFIXES):
         raise InputError(f"file {path} is not a readable NIfTI file: its name ends in neither .nii nor .nii.gz")

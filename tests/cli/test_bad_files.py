@@ -151,6 +151,13 @@ def duplicates(folder: Path) -> list[object]:
     return run(folder)
 
 
+def long_name(folder: Path) -> list[object]:
+    root = pairs(folder)
+    with (root / "cases.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("image", "label"), (f"images/{300 * '9'}.nii.gz", "labels/a.nii.gz")])
+    return run(folder)
+
+
 def read_only(folder: Path) -> list[object]:
     # No permission of a file holds back the administrator, whom tests may run as; this file system refuses everybody.
     return [*one(folder, image())[:-1], "/proc/robust3d"]
@@ -202,6 +209,7 @@ CASES: list[tuple[Callable[[Path], list[object]], str]] = [
     (huge, "its header claims 102400000000 bytes"),
     (empty, "has none of the known layouts"),
     (duplicates, "two cases are called same"),
+    (long_name, "File name too long"),
     (read_only, "cannot write to the output folder /proc/robust3d"),
     (link_out, "leads out of"),
     (other_architecture, "has shape"),
