@@ -128,7 +128,7 @@ def test_model_is_left_as_it_was(name, pipeline, volume) -> None:
     with pytest.raises(InputError, match="no label"):
         attack(pipeline, replace(volume, label=None), threat)
     if isinstance(attack, GradientAttack) and attack.goal is None and not isinstance(attack, Universal):
-        with pytest.raises(InputError, match="classes 9"):
+        with pytest.raises(InputError, match="class 9"):
             attack(pipeline, replace(volume, label=np.full(volume.shape, 9, np.uint8)), threat)
     assert all(module.training for module in net)
     assert not net[3].weight.requires_grad

@@ -175,7 +175,7 @@ def test_model_is_left_as_it_was(segmenter, volume) -> None:
     net = segmenter.network.train()
     before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
     small()(segmenter, volume, THREAT)
-    with pytest.raises(InputError, match="classes 9"):
+    with pytest.raises(InputError, match="class 9"):
         small()(segmenter, replace(volume, label=np.full(volume.shape, 9, np.uint8)), THREAT)
     assert all(module.training for module in net)
     assert all(parameter.requires_grad and parameter.grad is None for parameter in net.parameters())

@@ -141,7 +141,7 @@ def test_the_model_is_left_alone_also_when_it_raises(segmenter, volume, capsys) 
     network[3].weight.requires_grad_(False)
     attack = small("pgd")
     attack(segmenter, volume, LINF)
-    with pytest.raises(InputError, match="classes 9"):
+    with pytest.raises(InputError, match="class 9"):
         attack(segmenter, replace(volume, label=np.full(volume.shape, 9, np.uint8)), LINF)
     assert all(module.training for module in network.modules())
     assert not network[3].weight.requires_grad

@@ -166,7 +166,7 @@ def test_the_state_of_torch_and_of_the_model_is_left_alone(segmenter, volume) ->
     attack = load_attack("torchattacks-pgd", steps=2)
     with torch.no_grad():
         attack(segmenter, volume, LINF)
-    with pytest.raises(InputError, match="classes 9"):
+    with pytest.raises(InputError, match="class 9"):
         attack(segmenter, replace(volume, label=np.full(volume.shape, 9, np.uint8)), LINF)
     with pytest.raises(InputError, match="no label"):
         attack(segmenter, replace(volume, label=None), LINF)

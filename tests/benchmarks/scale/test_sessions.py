@@ -28,6 +28,8 @@ class Cases:
         self.names = tuple(named)
         self.named, self.broken = named, broken
 
+    channels = 1
+
     def load(self, name: str):
         if name in self.broken:
             raise InputError(f"case {name} cannot be read: Input/output error")
