@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -47,14 +48,28 @@ def is_running(pid: int, start: str) -> bool:
 
 @contextmanager
 def terminating_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM raise ``KeyboardInterrupt`` in the block, so that a run that must make room releases its claims."""
+    """Let SIGTERM raise ``KeyboardInterrupt`` in the block, so that a run that must make room releases its claims.
+
+    Python drops an interrupt that comes while an object is finalised, with a traceback; it is sent once more.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    told = sys.unraisablehook
+
+    def again(dropped: sys.UnraisableHookArgs) -> None:
+        if dropped.exc_type is KeyboardInterrupt:
+            # By a thread: here, it would come while the object is finalised still.
+            threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            told(dropped)
+
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.unraisablehook = again
     try:
         yield
     finally:
+        sys.unraisablehook = told
         signal.signal(signal.SIGTERM, before)
 
 

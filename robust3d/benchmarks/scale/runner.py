@@ -65,13 +65,13 @@ class Runner:
         except InputError as error:
             self._store.fail(cell.ticket(self._benchmark.pipeline(cell)), cell.names, str(error))
             return Outcome("failed")
-        if self._store.found(identity.key, identity.ticket) is not None:
+        if self._stored(identity):
             return Outcome("stored", identity.key)
         with self._claims.hold(identity.ticket) as held:
             if not held:
                 return Outcome("busy")
             # Another may have finished it between the two looks.
-            if self._store.found(identity.key, identity.ticket) is not None:
+            if self._stored(identity):
                 return Outcome("stored", identity.key)
             if self._store.failed_since(identity.ticket, self._since):
                 return Outcome("failed")
@@ -103,6 +103,13 @@ class Runner:
         self._store.put(identity.key, record)
         self._losses.forget(identity.ticket)
         return Outcome("measured", identity.key)
+
+    def _stored(self, identity: _Identity) -> bool:
+        if self._store.found(identity.key, identity.ticket) is None:
+            return False
+        # A worker may have ended after it stored the cell and before it could say so.
+        self._losses.forget(identity.ticket)
+        return True
 
     def _identify(self, place: int) -> _Identity:
         if place not in self._known:

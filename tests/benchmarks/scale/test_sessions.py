@@ -8,7 +8,10 @@ import pytest
 
 from robust3d.attacks.cards import load_attack
 from robust3d.benchmarks.run import Benchmark
+from robust3d.benchmarks.scale.losses import Losses
 from robust3d.benchmarks.scale.progress import read_progress
+from robust3d.benchmarks.scale.pulse import PATIENCE, Pulse
+from robust3d.benchmarks.scale.runner import Runner
 from robust3d.benchmarks.scale.session import Session, run_benchmark
 from robust3d.benchmarks.scale.shard import Shard
 from robust3d.benchmarks.store import Store
@@ -89,6 +92,20 @@ def test_shards_of_renamed_cases_end(session, tmp_path) -> None:
 def test_a_patience_that_ends_working_processes_is_refused(session, patience) -> None:
     with pytest.raises(InputError, match="must be 10 seconds or more"):
         session(Cases({"a": "test_0000"}), patience=patience)
+
+
+def test_a_worker_lost_after_it_stored_its_cell_is_forgotten(tiny_zoo, tmp_path) -> None:
+    pipeline = load_model("tiny", device="cpu", collections=Collections.open([tiny_zoo]))
+    threat = ThreatModel(epsilon=10.2, unit="HU", valid=(-100, 240))
+    cases = Cases({"a": "test_0000"})
+    benchmark = Benchmark("b", "B", ["tiny"], [load_attack("shift")], cases, threat, 0, lambda _: pipeline)
+    store = Store(tmp_path)
+    runner = Runner(benchmark, store, Pulse(PATIENCE), store.now())
+    assert runner(0).state == "measured"
+    Losses(store).add(benchmark.cells()[0].ticket(pipeline), "one was killed by SIGKILL")
+    assert len(list((tmp_path / "losses").iterdir())) == 1
+    assert runner(0).state == "stored"
+    assert not list((tmp_path / "losses").iterdir())
 
 
 def test_cells_that_vanish_during_the_run_are_told(session, tmp_path) -> None:

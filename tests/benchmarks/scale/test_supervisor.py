@@ -3,13 +3,15 @@
 
 import multiprocessing
 import os
+import signal
+import time
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robust3d.benchmarks.scale.processes import is_running, started
+from robust3d.benchmarks.scale.processes import is_running, started, terminating_like_ctrl_c
 from robust3d.benchmarks.scale.queue import Queue
 from robust3d.benchmarks.scale.supervisor import Events, Supervisor, _Worker
 from robust3d.benchmarks.scale.worker import Slot
@@ -121,3 +123,20 @@ def test_a_process_is_known_by_number_and_start() -> None:
     start = started(child.pid)
     child.join()
     assert not is_running(child.pid, start)
+
+
+def test_an_interrupt_that_python_drops_comes_again(capfd) -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(0)
+
+    def work() -> None:
+        with terminating_like_ctrl_c():
+            one = Finalised()
+            del one
+            time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert "Traceback" not in capfd.readouterr().err
