@@ -29,9 +29,10 @@ def whole(volume: Tensor) -> bool:
 
 def weighed(change: Tensor, shares: Sequence[float]) -> Tensor:
     """Return the channels that may change, each divided by its share of epsilon, in float64."""
-    column = spread(shares, change.double())
+    exact = change.double()
+    column = spread(shares, exact)
     chosen = column.flatten() > 0
-    return change.double()[chosen] / column[chosen]
+    return exact[chosen] / column[chosen]
 
 
 def scaled_epsilons(epsilons: Sequence[float], epsilon: float, unit: str) -> tuple[float, ...]:

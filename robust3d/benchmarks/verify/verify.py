@@ -91,7 +91,7 @@ def verify(
         problems.append(f"{file} holds no sound cell")
         return Verification(0, len(files), 0, 0, (), tuple(problems))
     results = Results(file, {one.cell.key: one.cell for one in _usual_first(lines)})
-    weights = weight_problems(weight_hashes(one.cell for one in lines), collections)
+    weights = weight_problems(weight_hashes(one.cell for one in lines), collections, load)
     problems += [problem for found in weights.values() for problem in found]
     try:
         replay = Replay(results, collections, load, data)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from robust3d.benchmarks.cell import CLEAN
 from robust3d.benchmarks.results import ResultCell
@@ -11,9 +11,11 @@ from robust3d.foundation.cards import read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
 from robust3d.networks.weights import check_weights
+from robust3d.segment.pipeline import Pipeline
+from robust3d.segment.precision import Precision
 from robust3d.zoo.card import ModelCard
 from robust3d.zoo.formats.locate import is_foreign, model_path
-from robust3d.zoo.load import load_model, split_name
+from robust3d.zoo.load import split_name
 
 
 def models_of(cell: ResultCell) -> list[str]:
@@ -33,7 +35,9 @@ def weight_hashes(cells: Iterable[ResultCell]) -> dict[str, str]:
     return found
 
 
-def weight_problems(hashes: Mapping[str, str], collections: Collections) -> dict[str, list[str]]:
+def weight_problems(
+    hashes: Mapping[str, str], collections: Collections, load: Callable[[str, Precision], Pipeline]
+) -> dict[str, list[str]]:
     """Return what is wrong with card and weights of each model, a clause each.
 
     Weight files are hashed; those of another format are loaded, and compared with what the cells say.
@@ -44,7 +48,7 @@ def weight_problems(hashes: Mapping[str, str], collections: Collections) -> dict
         try:
             path = model_path(name, collections) or collections.find("zoo", split_name(name)[0])
             if is_foreign(path):
-                now = load_model(name, device="cpu", collections=collections).weights_sha256
+                now = load(name, "exact").weights_sha256
                 if recorded and now != recorded:
                     problems.append(
                         f"model {name} has weights of SHA-256 {now[:16]}... and its cells were measured with "

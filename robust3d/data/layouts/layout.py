@@ -96,10 +96,14 @@ class NiftiLayout:
         """Compare the headers of all files."""
         problems: list[str] = []
         grids: list[tuple[Path, *Grid]] = []
+        found = len(entry.images)
         for path in (*entry.images, entry.label):
             try:
-                single = entry.others or path == entry.label
-                grids.append((path, *(read_grid(path) if single else read_channels(path)[1])))
+                if entry.others or path == entry.label:
+                    grids.append((path, *read_grid(path)))
+                else:
+                    found, grid = read_channels(path)
+                    grids.append((path, *grid))
             except InputError as error:
                 problems.append(str(error))
         if problems:
@@ -107,12 +111,11 @@ class NiftiLayout:
         with warnings.catch_warnings():
             # Told when the case is read.
             warnings.simplefilter("ignore", GeometryWarning)
-            for grid in grids[1:]:
+            for other in grids[1:]:
                 try:
-                    check_pair(grids[0], grid, second="label" if grid is grids[-1] else "channel")
+                    check_pair(grids[0], other, second="label" if other is grids[-1] else "channel")
                 except InputError as error:
                     problems.append(str(error))
-        found = self.channels(entry)
         if entry.channels is not None and found != entry.channels:
             problems.append(f"image {entry.image} has {found} channels and the folder says {entry.channels}")
         return problems
