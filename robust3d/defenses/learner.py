@@ -12,11 +12,15 @@ from torch.nn.functional import cross_entropy
 
 from robust3d.defenses.batch import Batch
 from robust3d.foundation.errors import InputError
-from robust3d.losses.dice import soft_dice
+from robust3d.losses.dice import dice_cross_entropy, soft_dice
 from robust3d.networks.folding import inference_copy
 from robust3d.networks.registry import TrainingLoss
 
-_LOSSES: dict[TrainingLoss, Callable[[Tensor, Tensor], Tensor]] = {"ce": cross_entropy, "dsc": soft_dice}
+_LOSSES: dict[TrainingLoss, Callable[[Tensor, Tensor], Tensor]] = {
+    "ce": cross_entropy,
+    "dsc": soft_dice,
+    "dice_ce": dice_cross_entropy,
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Learner:
     auxiliary_weights : tuple of float
         Weight xi of each auxiliary head.
     loss : str
-        ``"ce"`` or ``"dsc"``, of every head.
+        ``"ce"``, ``"dsc"`` or ``"dice_ce"``, of every head.
     precision : str
         ``"float32"``, or ``"bfloat16"`` for automatic mixed precision.
     """
@@ -111,7 +115,7 @@ def supervised_loss(
     weights : tuple of float
         Weight xi of each auxiliary head.
     loss : str
-        ``"ce"``, mean over voxels, or ``"dsc"``, soft Dice over the voxels of all windows.
+        ``"ce"``, mean over voxels, ``"dsc"``, soft Dice over the voxels of all windows, or ``"dice_ce"``, their sum.
     """
     return weighted_loss(head_logits(network, windows, label), label, weights, loss=loss)
 

@@ -102,8 +102,8 @@ class StageSettings(Card):
     auxiliary_weights: tuple[float, ...] = (0.2, 0.4)
     """One for each auxiliary head of the network."""
     loss: TrainingLoss | None = None
-    """Of every head: cross entropy or soft Dice (Milletari et al.); by default that of the network's paper. An
-    adversary ascends the cross entropy in any case."""
+    """Of every head: cross entropy, soft Dice (Milletari et al.) or their sum (Isensee et al.), which finds small classes
+    sooner; by default that of the network's paper. An adversary ascends the cross entropy in any case."""
     validate_every: PositiveInt = 500
     validation_windows: PositiveInt = 64
     checkpoint_every: PositiveInt = 100

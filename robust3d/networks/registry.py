@@ -18,8 +18,8 @@ from robust3d.networks.unet3d import UNet3D
 from robust3d.networks.vnet import VNet
 from robust3d.networks.voxresnet import VoxResNet
 
-TrainingLoss = Literal["ce", "dsc"]
-"""Cross entropy or soft Dice."""
+TrainingLoss = Literal["ce", "dsc", "dice_ce"]
+"""Cross entropy, soft Dice, or their sum."""
 
 NETWORKS: dict[str, tuple[type[nn.Module], dict[str, bool]]] = {
     "resdsn": (ResDSN, {}),

@@ -83,7 +83,7 @@ def test_settings_with_an_effect_are_taken(changes) -> None:
             "network.deep_supervision does not belong to network 'unet3d', whose options are classes, width; leave",
         ),
         ({"network": {"name": "monai:UNet"}}, "network.width does not belong to network 'monai:UNet'"),
-        ({"coarse": {"loss": "dice"}}, "key 'coarse.loss': input should be 'ce' or 'dsc', found 'dice'"),
+        ({"coarse": {"loss": "dice"}}, "key 'coarse.loss': input should be 'ce', 'dsc' or 'dice_ce', found 'dice'"),
         (
             {"adversary": ADVERSARIES["pgd"] | {"algorithm": "trade"}},
             "key 'adversary.algorithm': unknown 'trade'; did you mean 'trades'?",
@@ -186,6 +186,7 @@ def test_the_hash_tells_losses_and_networks_apart() -> None:
     hashes = [
         digest({}),
         digest({}, loss="dsc"),
+        digest({}, loss="dice_ce"),
         digest({"short_residual": True}),
         digest({"name": "fresdsn"}),
         digest(vnet),

@@ -245,6 +245,8 @@ def test_losses_of_all_heads_by_hand() -> None:
     dice = 1 - (2 * 0.9 + 1) / (0.9 + 0.2 + 1 + 1) + 0.3 * (1 - (2 * 0.5 + 1) / (1 + 1 + 1))
     assert supervised_loss(network, windows, label, (0.3,)).item() == pytest.approx(entropy, rel=1e-6)
     assert supervised_loss(network, windows, label, (0.3,), loss="dsc").item() == pytest.approx(dice, rel=1e-6)
+    both = supervised_loss(network, windows, label, (0.3,), loss="dice_ce").item()
+    assert both == pytest.approx(entropy + dice, rel=1e-6)
 
 
 @pytest.mark.parametrize(("output", "found"), [(torch.zeros(1, 2), r"\(1, 2\)"), ([], "list")])
