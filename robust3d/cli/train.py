@@ -50,8 +50,8 @@ def train(
     from robust3d.cli.progress import progress_bar
     from robust3d.defenses.cases import Fold, training_cases
     from robust3d.defenses.launch import joined, local_device
+    from robust3d.defenses.preflight import check_training
     from robust3d.defenses.recipe import Recipe
-    from robust3d.defenses.reproduction import reproduce
     from robust3d.defenses.run import Training
     from robust3d.foundation.allocator import keep_freed_memory
     from robust3d.foundation.cards import read_card
@@ -65,35 +65,50 @@ def train(
     recipe = read_card(collections.find("defenses", card), Recipe)
     model = name or model_name(recipe)
     place = find_device(local_device(device))
+    find_weights = partial(weight_file, collections=collections)
     with joined(place) as processes:
         console = Console(highlight=False, quiet=not processes.first)
         for part in [None] if fold is None else Fold.parse_all(fold):
+            folder = out if part is None else out / f"fold-{part.index}"
             cases = training_cases(recipe, data, part, collections)
             check_starts(recipe, cases.split, collections)
+            check_training(recipe, folder, find_weights=find_weights, device=place, processes=processes)
             with progress_bar("cases", quiet=not processes.first) as bar:
                 task = bar.add_task("loading cases", total=cases.size)
                 loaded = cases.load(partial(bar.advance, task))
             training = Training(
                 recipe,
-                out if part is None else out / f"fold-{part.index}",
+                folder,
                 *loaded,
-                find_weights=lambda model, stage: weight_file(model, stage, collections),
+                find_weights=find_weights,
                 device=place,
                 processes=processes,
             )
             if steps is not None:
-                console.print(reproduce(training, steps), markup=False, soft_wrap=True)
+                _record(training, steps, console)
                 continue
             finished = _train_stages(training, track if processes.first else (), console)
-            own, folder = model, out / "model"
+            own, place_of_model = model, out / "model"
             if part is not None:
                 own = f"{model}/fold-{part.index}"
-                folder = out / "zoo" / own
+                place_of_model = out / "zoo" / own
             command = _command(card, out, data=data is not None, fold=part, name=name, collection=collection)
             processes.once(
-                partial(export_model, recipe, finished, folder, name=own, command=command, split=cases.split)
+                partial(export_model, recipe, finished, place_of_model, name=own, command=command, split=cases.split)
             )
-            console.print(f"saved model {own} in {folder}", markup=False)
+            console.print(f"saved model {own} in {place_of_model}", markup=False)
+
+
+def _record(training: Any, steps: int, console: Console) -> None:
+    """Write the record of the first steps; Ctrl-C and SIGTERM stop after the step."""
+    from robust3d.defenses.reproduction import reproduce
+
+    with _stop_asked() as asked:
+        said = reproduce(training, steps, stop=asked.is_set)
+    if said is None:
+        console.print("stopped; a record starts from the first step when called again", markup=False)
+        raise SystemExit(130)
+    console.print(said, markup=False, soft_wrap=True)
 
 
 def _command(

@@ -54,6 +54,11 @@ class Progress:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+def checkpoint_file(out: Path, stage: str) -> Path:
+    """Return the file in the folder of a run that a stage resumes from."""
+    return out / f"{stage}.checkpoint.safetensors"
+
+
 def save_checkpoint(
     path: Path,
     network: nn.Module,
@@ -99,17 +104,8 @@ def load_checkpoint(
     InputError
         If the file is damaged or was written with other settings.
     """
-    try:
-        with safe_open(path, framework="pt") as content:
-            progress = Progress(**json.loads((content.metadata() or {})["progress"]))
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"checkpoint {path} cannot be read: {error}; delete it to start anew") from error
-    if progress.recipe != fresh.recipe:
-        raise InputError(
-            f"checkpoint {path} was written with other settings: {_differences(progress, fresh)}; give another --out, "
-            "or the card it was started with"
-        )
+    progress, tensors = _read(path, tensors=True)
+    _check_settings(path, progress, fresh)
     if progress.inputs != fresh.inputs:
         raise InputError(
             f"checkpoint {path} was started from other weights or cases ({progress.inputs[:12]}..., now "
@@ -126,6 +122,36 @@ def load_checkpoint(
             f"checkpoint {path} does not fit the network of the card: {error}; delete it to start anew"
         ) from error
     return _part(tensors, "best."), progress
+
+
+def check_checkpoint(path: Path, fresh: Progress) -> None:
+    """Refuse a checkpoint that is damaged or was written with other settings; its tensors are not read.
+
+    Raises
+    ------
+    InputError
+        If it is there and does not fit; names the settings that differ.
+    """
+    if path.exists():
+        _check_settings(path, _read(path, tensors=False)[0], fresh)
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[Progress, dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as content:
+            progress = Progress(**json.loads((content.metadata() or {})["progress"]))
+            names = content.keys() if tensors else ()
+            return progress, {name: content.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"checkpoint {path} cannot be read: {error}; delete it to start anew") from error
+
+
+def _check_settings(path: Path, progress: Progress, fresh: Progress) -> None:
+    if progress.recipe != fresh.recipe:
+        raise InputError(
+            f"checkpoint {path} was written with other settings: {_differences(progress, fresh)}; give another --out, "
+            "or the card it was started with"
+        )
 
 
 def _restore(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: dict[str, Tensor]) -> None:

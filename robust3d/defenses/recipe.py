@@ -25,10 +25,12 @@ from robust3d.segment.grid import parse_grid
 
 
 class About(Card):
-    """Name and one sentence."""
+    """Name, one sentence, and the licence of the weights."""
 
     name: str
     description: str
+    licence: str | None = None
+    """That of the data may bind weights too; by default Apache-2.0 for generated phantoms, and not stated for files."""
 
 
 class DataSettings(CaseSettings):
@@ -84,7 +86,8 @@ class StageSettings(Card):
     start: str = "random"
     """``random``, ``coarse`` (this run's coarse stage) or ``MODEL/STAGE`` of the zoo."""
     start_layers: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """Layers, by the beginning of their names, that are taken from ``start``; all by default. The others are random."""
+    """Layers, such as ``conv1``, that are taken from ``start``; all by default. The others are random and may have
+    other shapes there."""
     learning_rate: PositiveFloat
     optimizer: Literal["sgd", "adamw"] | None = None
     """By default SGD."""
@@ -102,11 +105,18 @@ class StageSettings(Card):
     auxiliary_weights: tuple[float, ...] = (0.2, 0.4)
     """One for each auxiliary head of the network."""
     loss: TrainingLoss | None = None
-    """Of every head: cross entropy, soft Dice (Milletari et al.) or their sum (Isensee et al.), which finds small classes
-    sooner; by default that of the network's paper. An adversary ascends the cross entropy in any case."""
+    """Of every head: cross entropy, soft Dice (Milletari et al.) or their sum (Isensee et al.), which finds small
+    classes sooner; by default that of the network's paper. An adversary ascends the cross entropy in any case."""
     validate_every: PositiveInt = 500
     validation_windows: PositiveInt = 64
     checkpoint_every: PositiveInt = 100
+
+    @field_validator("start")
+    @classmethod
+    def _from_somewhere(cls, start: str) -> str:
+        if start not in ("random", "coarse") and not start.endswith(("/coarse", "/fine")):
+            raise ValueError(f"{start!r} is not 'random', 'coarse' or MODEL/STAGE, such as 'resdsn-c2f-natural/coarse'")
+        return start
 
 
 class DeploySettings(Card):
@@ -173,6 +183,8 @@ class Recipe(Card):
             )
         if self.adversary is not None:
             self.data.check_unit(self.adversary.unit)
+            if self.adversary.algorithm == "vaft" and window is None:
+                raise ValueError("algorithm 'vaft' quantises the range of the section intensity; give it low and high")
         for key in ("fine_grid", "margin", "fine_window", "align"):
             given = getattr(self.deploy, key) is not None
             if given and self.fine is None:

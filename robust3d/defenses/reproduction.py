@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from robust3d.foundation.errors import InputError
 from robust3d.foundation.files import write_text
 
 
-def reproduce(training: Training, steps: int) -> str:
+def reproduce(training: Training, steps: int, *, stop: Callable[[], bool] = lambda: False) -> str | None:
     """Train the first steps of the first stage and write ``reproduction.json``; return a sentence with its hash.
+
+    When ``stop`` says so between two steps, nothing is kept, as a record holds the loss of every step, and ``None``
+    returned.
 
     The file holds hashes of the settings, of the starting weights and cases and of all weights after the last step, the
     loss of each step, and the machine. The checkpoint of the last step stays, so that training can go on from it.
@@ -36,7 +40,10 @@ def reproduce(training: Training, steps: int) -> str:
             "one; give another --out"
         )
     losses: list[float] = []
-    trainer.run(lambda _, loss, __: losses.append(round(loss, 6)), stop=lambda: len(losses) == steps)
+    trainer.run(lambda _, loss, __: losses.append(round(loss, 6)), stop=lambda: len(losses) == steps or stop())
+    if len(losses) < steps:
+        training.processes.once(lambda: training.checkpoint(name).unlink(missing_ok=True))
+        return None
     record = {
         "recipe": training.recipe.recipe.name,
         "stage": name,

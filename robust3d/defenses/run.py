@@ -8,26 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
-from robust3d.defenses.checkpoint import Progress
+from robust3d.defenses.checkpoint import Progress, checkpoint_file
+from robust3d.defenses.preflight import check_windows
 from robust3d.defenses.processes import ALONE, Processes
 from robust3d.defenses.recipe import Recipe
 from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.stage import Report, StageTrainer
+from robust3d.defenses.start import FindWeights, starting_network
 from robust3d.defenses.synchronised import synchronise_batch_norm
-from robust3d.foundation.digest import digest_file, digest_json, mix_seed
-from robust3d.foundation.errors import InputError, nearest
+from robust3d.foundation.digest import digest_file, digest_json
+from robust3d.foundation.errors import InputError
 from robust3d.foundation.files import make_folder
-from robust3d.networks.registry import build_network
-from robust3d.networks.weights import load_weights, save_weights
+from robust3d.networks.weights import save_weights
 from robust3d.segment.intensity import Intensity
-from robust3d.segment.network import check_stride, digest_network
+from robust3d.segment.network import digest_network
 from robust3d.volume.labels import IGNORE
 from robust3d.volume.volume import Volume
-
-FindWeights = Callable[[str, str], Path]
-"""Gives the weight file of a zoo model and stage; how models are found is the business of a floor above."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +101,15 @@ class Training:
 
     def checkpoint(self, name: str) -> Path:
         """Return the file that a stage resumes from."""
-        return self.out / f"{name}.checkpoint.safetensors"
+        return checkpoint_file(self.out, name)
 
     def trainer(self, name: str) -> StageTrainer:
         """Return the trainer of a stage, resumed from its checkpoint if there is one."""
         stage = self.recipe.stages[name]
         training, validation = (WindowSampler(cases, stage, self.intensity) for cases in self.cases)
-        network = self._network(name)
-        deploy = self.recipe.deploy
-        deployed = deploy.coarse_window if name == "coarse" else deploy.fine_window
-        for window in (stage.window, deployed or stage.window):
-            check_stride(network, (window,))
+        coarse = self.out / "coarse.safetensors"
+        network = starting_network(self.recipe, name, coarse=coarse, find_weights=self.find_weights).to(self.device)
+        check_windows(self.recipe, name, network)
         inputs = digest_json([digest_network(network), *(case.sha256 for cases in self.cases for case in cases)])
         if self.processes.count > 1:
             network = synchronise_batch_norm(network, self.device)
@@ -139,29 +134,3 @@ class Training:
         path = self.out / f"{name}.safetensors"
         self.processes.once(lambda: save_weights(trainer.network, path))
         return TrainedStage(name, path, digest_file(path), trainer.progress)
-
-    def _network(self, name: str) -> nn.Module:
-        torch.manual_seed(mix_seed(self.recipe.seed, *name.encode()))
-        network = build_network(self.recipe.network.name, **self.recipe.network.build_options())
-        stage = self.recipe.stages[name]
-        start = stage.start
-        fresh = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-        if start == "coarse":
-            load_weights(network, self.out / "coarse.safetensors")
-        elif start != "random":
-            model, _, source = start.rpartition("/")
-            if not model:
-                raise InputError(f"start {start!r} of stage {name} is not 'random', 'coarse' or 'MODEL/STAGE'")
-            load_weights(network, self.find_weights(model, source))
-        if stage.start_layers is not None:
-            network.load_state_dict(_outside(fresh, stage.start_layers, network), strict=False)
-        return network.to(self.device)
-
-
-def _outside(state: dict[str, Tensor], layers: Sequence[str], network: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a state that belong to none of the named layers."""
-    for layer in layers:
-        if not any(name.startswith(f"{layer}.") for name in state):
-            known = [name for name, _ in network.named_children()]
-            raise InputError(f"start_layers: the network has no layer {layer!r}; {nearest(layer, known)}")
-    return {name: tensor for name, tensor in state.items() if not name.startswith(tuple(f"{one}." for one in layers))}

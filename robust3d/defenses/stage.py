@@ -25,6 +25,7 @@ from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.validation import Validation, validate
 from robust3d.foundation.digest import digest_json, mix_seed
 from robust3d.foundation.errors import InputError
+from robust3d.foundation.memory import is_out_of_memory
 from robust3d.networks.folding import channels_last, inference_copy
 from robust3d.networks.registry import training_loss
 
@@ -51,6 +52,12 @@ def stage_settings(recipe: Recipe, name: str) -> dict[str, Any]:
 def stage_digest(recipe: Recipe, name: str) -> str:
     """Return the SHA-256 of the settings of one stage."""
     return digest_json(stage_settings(recipe, name))
+
+
+def fresh_progress(recipe: Recipe, name: str, inputs: str = "") -> Progress:
+    """Return the progress of a stage that has not begun."""
+    settings = stage_settings(recipe, name)
+    return Progress(recipe=digest_json(settings), inputs=inputs, settings=settings)
 
 
 class StageTrainer:
@@ -102,8 +109,7 @@ class StageTrainer:
         self.optimizer = build_optimizer(network, self.stage)
         self.average = None if self.stage.average is None else Average(network, self.stage.average)
         self.best: dict[str, Tensor] = {}
-        settings = stage_settings(recipe, name)
-        self.progress = Progress(recipe=digest_json(settings), inputs=inputs, settings=settings)
+        self.progress = fresh_progress(recipe, name, inputs)
         self.seeds = (recipe.seed, 0 if name == "coarse" else 1)
         if checkpoint.exists():
             self.best, self.progress = load_checkpoint(
@@ -120,7 +126,7 @@ class StageTrainer:
     def run(self, report: Report, *, stop: Callable[[], bool] = lambda: False) -> None:
         """Train to the end; when ``stop`` says so between two steps, save and return early."""
         while not self.finished:
-            loss = self._step(self.progress.iteration)
+            loss = self._fitting_step(self.progress.iteration)
             self.progress.iteration += 1
             done = self.progress.iteration
             due = done % self.stage.validate_every == 0 or self.finished
@@ -151,12 +157,28 @@ class StageTrainer:
     def _write(self) -> None:
         save_checkpoint(self.checkpoint, self.network, self.optimizer, self.best, self.progress, average=self._averaged)
 
+    def _fitting_step(self, iteration: int) -> float:
+        try:
+            return self._step(iteration)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            windows, edge = len(self.windows), self.stage.window
+            raise InputError(
+                f"{windows} windows of {edge} x {edge} x {edge} voxels do not fit the memory of {self.device} in step "
+                f"{iteration + 1}; let the batch pass in parts (accumulate in the section of the stage), or start more "
+                f"processes (last checkpoint: step {self.saved} in {self.checkpoint})"
+            ) from error
+
     def _step(self, iteration: int) -> float:
         batch = self.training.draw(self.stage.batch, *self.seeds, iteration, only=self.windows).to(self.device)
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.stage, iteration)
-        generator = torch.Generator().manual_seed(mix_seed(*self.seeds, iteration))
+        seed = mix_seed(*self.seeds, iteration)
+        # What layers draw, such as dropout: the same in a resumed run, another in each process.
+        torch.manual_seed(mix_seed(seed, self.processes.rank))
+        generator = torch.Generator().manual_seed(seed)
         draws = Draws(generator, self.processes.rank, self.processes.count)
         parts = [self._objectives(part, iteration, draws) for part in batch.split(self.stage.accumulate or 1)]
         values = list(iter(lambda: self._update(parts, iteration), None))

@@ -18,6 +18,8 @@ _SMOOTHING = 1.0
 def soft_dice(logits: Tensor, label: Tensor) -> Tensor:
     """Return 1 - (2 sum p y + s) / (sum p + sum y + s), mean over foreground classes, with s = 1 voxel.
 
+    The denominator has sums, as the DSC, where the paper's has sums of squares.
+
     The sums run over batch and voxels together, so on a fused prediction this is the Dice of the whole volume.
 
     Parameters

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from robust3d.foundation.digest import digest_file
-from robust3d.foundation.errors import InputError
+from robust3d.foundation.errors import InputError, nearest
 from robust3d.foundation.files import replacing
 
 
@@ -61,24 +61,40 @@ def check_weights(path: Path, sha256: str | None = None) -> str:
     return found
 
 
-def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -> str:
+def load_weights(
+    network: nn.Module, path: Path, *, sha256: str | None = None, layers: Sequence[str] | None = None
+) -> str:
     """Load weights into ``network`` and return the file's SHA-256.
 
-    Auxiliary heads are not stored; they keep what ``network`` has.
+    Auxiliary heads are not stored; they keep what ``network`` has, and so do layers that are not asked for.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Filled in place.
+    path : Path
+        File of :func:`save_weights`.
+    sha256 : str, optional
+        Hash that it must have.
+    layers : sequence of str, optional
+        Layers to load, such as ``"conv1"``; all by default. The others may differ in shape.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, has another hash, or belongs to another network (names the first layer).
+        If the file is missing, damaged, has another hash or belongs to another network (names the first layer), or if
+        the network has no such layer.
     """
     found = check_weights(path, sha256)
     try:
         stored = load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"weight file {path} is not a safetensors file: {error}") from error
-    copy_state(
-        {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("aux")}, stored, path
-    )
+    expected = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("aux")}
+    if layers is not None:
+        _check_layers(network, layers)
+        expected, stored = (_within(tensors, layers) for tensors in (expected, stored))
+    copy_state(expected, stored, path)
     return found
 
 
@@ -118,3 +134,15 @@ def copy_state(expected: Mapping[str, Tensor], stored: Mapping[str, Tensor], pat
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(stored[name])
+
+
+def _within(tensors: Mapping[str, Tensor], layers: Sequence[str]) -> dict[str, Tensor]:
+    starts = tuple(f"{layer}." for layer in layers)
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(starts)}
+
+
+def _check_layers(network: nn.Module, layers: Sequence[str]) -> None:
+    for layer in layers:
+        if not _within(network.state_dict(), [layer]):
+            known = [name for name, _ in network.named_children()]
+            raise InputError(f"the network has no layer {layer!r}; {nearest(layer, known)}")

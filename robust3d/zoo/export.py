@@ -101,7 +101,7 @@ def model_card(
             description=recipe.recipe.description,
             defense=recipe.recipe.name if robust else "none",
             data=_describe_data(recipe, split),
-            licence="Apache-2.0",
+            licence=recipe.recipe.licence or ("Apache-2.0" if recipe.data.source == "phantom" else "not stated"),
         ),
         network=NetworkCard(**network),
         intensity=IntensityCard(low=recipe.intensity.low, high=recipe.intensity.high),

@@ -95,7 +95,9 @@ class Members:
 
 
 def check_starts(recipe: Recipe, split: Split | None, collections: Collections) -> None:
-    """Refuse to train from a model of the zoo that saw a case which the run leaves out for testing.
+    """Refuse to train from a model of the zoo with another network, or that saw a case which the run leaves out.
+
+    Weights of networks that differ in their connections alone fit each other, so shapes do not tell.
 
     Raises
     ------
@@ -104,9 +106,14 @@ def check_starts(recipe: Recipe, split: Split | None, collections: Collections) 
     """
     for name, stage in recipe.stages.items():
         source, _, _ = stage.start.rpartition("/")
-        if split is None or not source:
+        if not source:
             continue
-        before = _read(collections.find("zoo", source))
+        path = collections.find("zoo", source)
+        if stage.start_layers is None:
+            _check_network(recipe, name, path)
+        if split is None:
+            continue
+        before = _read(path)
         seen = set() if before is None else {*before.train, *before.validation}
         common = [case for case in split.test if case in seen]
         if common:
@@ -114,6 +121,18 @@ def check_starts(recipe: Recipe, split: Split | None, collections: Collections) 
                 f"stage {name} starts from {stage.start}, and {len(common)} of the {len(split.test)} cases left out for"
                 f" testing, {common[0]} the first, trained or validated model {source} (its split.json says so); start "
                 "from a model that did not see them"
+            )
+
+
+def _check_network(recipe: Recipe, name: str, path: Path) -> None:
+    """Compare what shapes do not tell: the names of the networks and the flags that both have."""
+    wanted, found = recipe.network.settings(), read_card(path, ModelCard).network.settings()
+    for key, value in wanted.items():
+        if key not in ("width", "classes") and found.get(key, value) != value:
+            raise InputError(
+                f"stage {name} starts from {recipe.stages[name].start}, whose card says {key} = {found[key]!r} in its "
+                f"section network, and the recipe {value!r}; start from a model of the same network, or take "
+                "single layers of it by start_layers"
             )
 
 

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 import robust3d as r3
 from robust3d.cli.app import main
+from robust3d.data.phantoms import PhantomDataset
 from robust3d.defenses.stage import StageTrainer
 from robust3d.foundation.collections import Collections
 from robust3d.networks.resdsn import ResDSN
@@ -222,6 +223,46 @@ def test_the_first_steps_are_recorded(call, tmp_path, monkeypatch, capsys) -> No
     record = json.loads(Path("record/reproduction.json").read_text())
     assert f"weights after step 2: SHA-256 {record['weights_sha256']}" in capsys.readouterr().out
     assert not Path("record/model").exists()
+
+
+def test_a_record_that_is_stopped_starts_anew(tmp_path, call, monkeypatch, capsys) -> None:
+    (tmp_path / "short.toml").write_text(RECIPE)
+    monkeypatch.chdir(tmp_path)
+    step = StageTrainer._step
+
+    def interrupted(trainer: StageTrainer, iteration: int) -> float:
+        if iteration == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(trainer, iteration)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StageTrainer, "_step", interrupted)
+        patch.setattr(sys, "argv", ["robust3d", "train", "short.toml", "--out", "record", "--steps", "3"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 130
+    told = capsys.readouterr()
+    assert "stopped; a record starts from the first step when called again" in told.out
+    assert "go on from here" not in told.err
+    call("train", "short.toml", "--out", "record", "--steps", "3")
+    assert len(json.loads(Path("record/reproduction.json").read_text())["losses"]) == 3
+
+
+def test_a_slip_in_the_fine_stage_is_told_before_cases_are_read(tmp_path, monkeypatch, capsys) -> None:
+    fits = 'window = 16\nsampling = "foreground"'
+    assert fits in RECIPE
+    (tmp_path / "short.toml").write_text(RECIPE.replace(fits, fits.replace("16", "20")))
+    monkeypatch.chdir(tmp_path)
+
+    def unread(*_: object) -> None:
+        pytest.fail("a case was read")
+
+    monkeypatch.setattr(PhantomDataset, "load", unread)
+    monkeypatch.setattr(sys, "argv", ["robust3d", "train", "short.toml", "--out", "out"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "stage fine: window (20,) does not fit the network" in capsys.readouterr().err
 
 
 def test_training_killed_in_the_middle_ends_with_the_same_weights(tmp_path) -> None:

@@ -92,6 +92,19 @@ def test_a_model_does_not_test_what_it_saw(trained) -> None:
     assert load_model("resdsn-tiny-cv/fold-1/coarse", device="cpu", collections=collections).classes == 2
 
 
+def test_a_start_from_a_network_with_other_connections_is_refused() -> None:
+    """Their weights have the same names and shapes."""
+    natural = read_card(Collections.open().find("defenses", "madry"), Recipe)
+    dsn = natural.model_copy(update={"network": natural.network.model_copy(update={"name": "dsn"})})
+    check_starts(natural, None, Collections.open())
+    with pytest.raises(
+        InputError, match="stage coarse starts from resdsn-c2f-natural/coarse, whose card says name = 'resdsn'"
+    ):
+        check_starts(dsn, None, Collections.open())
+    some = dsn.coarse.model_copy(update={"start_layers": ("conv1",)})
+    check_starts(dsn.model_copy(update={"coarse": some}), None, Collections.open())
+
+
 @pytest.fixture
 def by_number(trained) -> Recipe:
     recipe = read_card(trained / "own" / "defenses" / "tiny-cv.toml", Recipe)

@@ -86,6 +86,45 @@ def test_only_the_named_layers_start_from_other_weights(tmp_path, cases, make_re
         training.trainer("coarse")
 
 
+def test_named_layers_may_come_from_a_network_of_other_classes(tmp_path, cases, make_recipe) -> None:
+    source = ResDSN(width=2, classes=3)
+    path = tmp_path / "source.safetensors"
+    save_weights(source, path)
+    training = start(make_recipe(start="robust/coarse", start_layers=["conv1"]), tmp_path / "out", cases)
+    training.find_weights = lambda model, stage: path
+    loaded = training.trainer("coarse").network.conv1[0].weight
+    torch.testing.assert_close(loaded, source.conv1[0].weight, rtol=1e-3, atol=1e-3)
+
+
+def test_dropout_is_the_same_in_a_resumed_run(tmp_path, cases, make_recipe) -> None:
+    pytest.importorskip("monai")
+    options = {"channels": [2, 4], "strides": [2], "dropout": 0.5}
+    network = {"name": "monai:UNet", "options": options}
+    recipe = make_recipe(network=network, auxiliary_weights=[], validate_every=12)
+    whole = start(recipe, tmp_path / "whole", cases).run_stage("coarse", quiet)
+    assert start(recipe, tmp_path / "parts", cases).run_stage("coarse", quiet, stop=lambda: True) is None
+    torch.rand(7)
+    parts = start(recipe, tmp_path / "parts", cases).run_stage("coarse", quiet)
+    assert whole.sha256 == parts.sha256
+    still = make_recipe(
+        network=network | {"options": options | {"dropout": 0}}, auxiliary_weights=[], validate_every=12
+    )
+    assert start(still, tmp_path / "still", cases).run_stage("coarse", quiet).sha256 != whole.sha256
+
+
+def test_a_batch_that_does_not_fit_memory_ends_with_a_sentence(tmp_path, cases, make_recipe, monkeypatch) -> None:
+    step = StageTrainer._step
+
+    def short(trainer: StageTrainer, iteration: int) -> float:
+        if iteration == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return step(trainer, iteration)
+
+    monkeypatch.setattr(StageTrainer, "_step", short)
+    with pytest.raises(InputError, match=r"2 windows of 16 x 16 x 16 .*\(accumulate .*last checkpoint: step 4 in"):
+        start(make_recipe(), tmp_path, cases).run_stage("coarse", quiet)
+
+
 def test_loss_falls_and_the_best_is_the_validated_one(tmp_path, cases, make_recipe) -> None:
     recipe = make_recipe(iterations=60, validate_every=20)
     losses: list[float] = []

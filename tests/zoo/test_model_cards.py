@@ -67,6 +67,17 @@ def test_a_split_of_an_earlier_model_goes(tmp_path, trained) -> None:
         assert (tmp_path / "zoo" / "mine" / "split.json").exists() is (card.split is not None) is (given is not None)
 
 
+def test_a_card_states_the_licence_of_its_recipe_and_none_that_nobody_gave(tmp_path, trained) -> None:
+    generated = recipe("natural")
+    files = generated.model_copy(update={"data": generated.data.model_copy(update={"source": "folder"})})
+    stated = files.model_copy(update={"recipe": files.recipe.model_copy(update={"licence": "CC BY-SA 4.0"})})
+    found = [
+        export_model(one, trained, tmp_path / "zoo" / "mine", name="mine", command="c").model.licence
+        for one in (generated, files, stated)
+    ]
+    assert found == ["Apache-2.0", "not stated", "CC BY-SA 4.0"]
+
+
 def test_a_filter_of_the_fine_stage_is_refused(tmp_path) -> None:
     text = Collections.open().find("zoo", "resdsn-c2f-natural").read_text()
     (tmp_path / "card.toml").write_text(text.replace("[fine]", "[fine]\nmin_component = 0.1"))
