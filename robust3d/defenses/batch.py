@@ -34,9 +34,17 @@ class Batch:
 
     def split(self, parts: int) -> list[Batch]:
         """Return the windows in a number of parts of equal size."""
-        columns = (tensor.chunk(parts) for tensor in (self.image, self.label, self.offset, self.scale))
+        columns = (tensor.chunk(parts) for tensor in self._tensors)
         return [Batch(*part) for part in zip(*columns, strict=True)]
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on another device."""
-        return Batch(*(tensor.to(device) for tensor in (self.image, self.label, self.offset, self.scale)))
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self._tensors))
+
+    def pinned(self) -> Batch:
+        """Return the same batch in memory that a GPU copies from by itself."""
+        return Batch(*(tensor.pin_memory() for tensor in self._tensors))
+
+    @property
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.image, self.label, self.offset, self.scale

@@ -19,6 +19,7 @@ from robust3d.defenses.draws import Draws
 from robust3d.defenses.learner import Learner
 from robust3d.defenses.monitor import find_warnings
 from robust3d.defenses.optimisation import Average, build_optimizer, learning_rate
+from robust3d.defenses.prefetch import Prefetch
 from robust3d.defenses.processes import ALONE, Processes
 from robust3d.defenses.recipe import Recipe, StageSettings
 from robust3d.defenses.sampling import WindowSampler
@@ -111,6 +112,7 @@ class StageTrainer:
         self.best: dict[str, Tensor] = {}
         self.progress = fresh_progress(recipe, name, inputs)
         self.seeds = (recipe.seed, 0 if name == "coarse" else 1)
+        self.batches = Prefetch(self._draw, self.stage.iterations, self.device)
         if checkpoint.exists():
             self.best, self.progress = load_checkpoint(
                 checkpoint, self.network, self.optimizer, self.progress, average=self._averaged
@@ -157,6 +159,9 @@ class StageTrainer:
     def _write(self) -> None:
         save_checkpoint(self.checkpoint, self.network, self.optimizer, self.best, self.progress, average=self._averaged)
 
+    def _draw(self, iteration: int) -> Batch:
+        return self.training.draw(self.stage.batch, *self.seeds, iteration, only=self.windows)
+
     def _fitting_step(self, iteration: int) -> float:
         try:
             return self._step(iteration)
@@ -171,7 +176,7 @@ class StageTrainer:
             ) from error
 
     def _step(self, iteration: int) -> float:
-        batch = self.training.draw(self.stage.batch, *self.seeds, iteration, only=self.windows).to(self.device)
+        batch = self.batches(iteration)
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.stage, iteration)
