@@ -72,6 +72,11 @@ def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attack
     return pd.DataFrame(rows, columns=columns).round(2)
 
 
+def is_cross_validated(records: Sequence[dict[str, Any]]) -> bool:
+    """Return whether a fold of a model, not the model itself, evaluated any of the cells."""
+    return any(record.get("member", record["model"]) != record["model"] for record in records)
+
+
 def complete_cases(records: Sequence[dict[str, Any]], model: str, attacks: Sequence[str]) -> pd.DataFrame:
     """Return DSC in percent by case and attack, for the cases of which nothing is missing."""
     own = [record for record in records if record["model"] == model]

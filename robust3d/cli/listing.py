@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.syntax import Syntax
-from rich.table import Table
-from rich.text import Text
 
+from robust3d.cli.fitted import print_fitted
 from robust3d.cli.options import Collection
 from robust3d.foundation.errors import InputError
 
@@ -49,19 +48,20 @@ def models(name: str = "*", /, *, collection: Collection = ()) -> None:
 
     def row(name: str) -> Row:
         if is_foreign(entries[name]):
-            about = read_card(entries[name], ForeignCard).model
-            return name, about.format, about.defense, "not run", f"{about.data}; {about.licence}"
+            other = read_card(entries[name], ForeignCard).model
+            return name, "not run", "", other.defense, "", "", other.format, "", other.licence, other.data
         card = read_card(entries[name], ModelCard)
-        megabytes = stored_bytes(card, entries[name].parent) / 1e6
-        parameters = f"{count_parameters(card):,} parameters"
-        stages = f"{parameters} each in {' and '.join(card.stages)}" if card.fine else parameters
-        network = f"{card.network.title}; {stages}; {megabytes:.1f} MB"
+        megabytes = f"{stored_bytes(card, entries[name].parent) / 1e6:.1f}"
+        parameters = f"{'2 x ' if card.fine else ''}{count_parameters(card):,}"
         results = card.results
-        reached = f"{results.clean_dsc:.1f} / {results.worst_dsc:.1f} on {results.benchmark}" if results else "not run"
-        return name, network, card.model.defense, reached, f"{card.model.data}; {card.model.licence}"
+        reached = (f"{results.clean_dsc:.1f}", f"{results.worst_dsc:.1f}") if results else ("not run", "")
+        measured = results.benchmark if results else ""
+        about = card.model
+        size = (megabytes, parameters)
+        return name, *reached, about.defense, *size, card.network.title, measured, about.licence, about.data
 
-    headings = ("name", "network", "defense", "DSC % clean / worst", "data; licence")
-    _show("models", headings, chosen, row)
+    headings = ("name", "clean", "worst", "defense", "MB", "params", "network", "benchmark", "licence", "data")
+    _show("models, DSC in percent", headings, chosen, row)
 
 
 def attacks(*, collection: Collection = ()) -> None:
@@ -76,11 +76,10 @@ def attacks(*, collection: Collection = ()) -> None:
         attack = card.attack
         norm = ", ".join(attack.norms) if attack.bounded else "unbounded"
         source = f"{card.reference.paper}, {card.reference.equation}".removesuffix(", ")
-        return name, attack.title, norm, attack.objective, attack.cost, source
+        return name, attack.title, norm, attack.cost, attack.objective, source
 
-    _show(
-        "attacks", ("name", "what it is", "norm", "loss", "cost a case", "source"), collections.entries("attacks"), row
-    )
+    headings = ("name", "what it is", "norm", "cost a case", "loss", "source")
+    _show("attacks", headings, collections.entries("attacks"), row)
 
 
 def defenses(*, collection: Collection = ()) -> None:
@@ -96,9 +95,9 @@ def defenses(*, collection: Collection = ()) -> None:
         stage = card.coarse
         scale = f"{stage.iterations:,} x {stage.batch} windows of {stage.window} voxels, {card.network.title}"
         passes = f"{card.adversary.passes:g}" if card.adversary else "1"
-        return name, card.recipe.description, scale, passes, card.reference.paper
+        return name, card.recipe.description, passes, scale, card.reference.paper
 
-    headings = ("name", "what it is", "coarse stage", "passes an update", "paper")
+    headings = ("name", "what it is", "passes", "coarse stage", "paper")
     _show("training recipes", headings, entries, row)
 
 
@@ -114,13 +113,13 @@ def benchmarks(*, collection: Collection = ()) -> None:
         about = card.benchmark
         return (
             name,
-            ", ".join(about.models) or "yours",
             ", ".join(about.attacks),
-            _cases(card.data),
             str(card.threat.build()),
+            _cases(card.data),
+            ", ".join(about.models) or "yours",
         )
 
-    headings = ("name", "models", "attacks", "cases", "threat model")
+    headings = ("name", "attacks", "threat model", "cases", "models")
     _show("benchmarks", headings, collections.entries("benchmarks"), row)
 
 
@@ -131,15 +130,13 @@ def _cases(data: BenchmarkData) -> str:
 
 def _show(title: str, headings: Row, names: Iterable[str], row: Callable[[str], Row]) -> None:
     """Print a table of the entries whose card is right, then raise one error that tells of all others."""
-    table = Table(title=title)
-    for number, heading in enumerate(headings):
-        table.add_column(heading, no_wrap=number == 0)
+    rows: list[Row] = []
     broken: list[str] = []
     for name in names:
         try:
-            table.add_row(*map(Text, row(name)))
+            rows.append(row(name))
         except InputError as error:
             broken.append(str(error))
-    Console().print(table)
+    print_fitted(title, headings, rows)
     if broken:
         raise InputError("; ".join(broken))

@@ -155,7 +155,7 @@ def _estimate(request: RunRequest, store: Store, shard: Shard) -> None:
 def _publish(session: Session, shard: Shard, out: Path, reports: Sequence[Diagnosis], tracker: Tracker) -> None:
     from robust3d.benchmarks.comparison import compare_attacks
     from robust3d.benchmarks.diagnostics.flags import flags_by_model
-    from robust3d.benchmarks.leaderboard import leaderboard
+    from robust3d.benchmarks.leaderboard import is_cross_validated, leaderboard
     from robust3d.foundation.errors import InputError
     from robust3d.report.tables import console_table, write_tables
     from robust3d.report.tracking.runs import track_leaderboard
@@ -179,7 +179,8 @@ def _publish(session: Session, shard: Shard, out: Path, reports: Sequence[Diagno
         doctor = flags_by_model(reports, session.records)
         write_tables(board, comparison, session.records, benchmark.threat, benchmark.title, out, doctor=doctor)
         track_leaderboard(tracker, board, out)
-        Console().print(console_table(board, benchmark.threat, benchmark.title, doctor=doctor))
+        extremes = is_cross_validated(session.records)
+        Console().print(console_table(board, benchmark.threat, benchmark.title, doctor=doctor, extremes=extremes))
     if failed:
         size = len(benchmark.cells())
         raise InputError(

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from robust3d.benchmarks.comparison import compare_attacks
-from robust3d.benchmarks.leaderboard import leaderboard
-from robust3d.report.tables import markdown
+from robust3d.benchmarks.leaderboard import is_cross_validated, leaderboard
+from robust3d.report.tables import console_table, markdown, write_tables
 from robust3d.threat.model import ThreatModel
 
 TABLES = ("leaderboard.csv", "leaderboard.md", "comparison.csv")
@@ -114,6 +114,22 @@ def test_leaderboard_by_hand() -> None:
     assert row.worst_dsc == 15  # 20 and 10
     assert row["drop"] == 50  # 80 - 30, the lowest attacked mean
     assert (row.drop_ci_low, row.drop_ci_high) == (40, 60)
+
+
+@pytest.mark.parametrize(("member", "shown"), [("m/fold-1", True), ("m", False), (None, False)])
+def test_lowest_and_highest_of_a_cross_validated_model_are_shown(tmp_path, member, shown) -> None:
+    made = records("m", {"clean": [0.9, 0.7], "a": [0.5, 0.1]})
+    made = made if member is None else [{**record, "member": member} for record in made]
+    board, threat = leaderboard(made, ["m"], ["a"]), ThreatModel(epsilon=10.2, unit="HU")
+    write_tables(board, pd.DataFrame(), made, threat, "t", tmp_path)
+    page = (tmp_path / "leaderboard.md").read_text()
+    assert ("| m | 2 | 80.00 ± 10.00 | 70.00 | 90.00 | 30.00 |" in page) == shown
+    assert ("| m | 2 | 80.00 ± 10.00 | 30.00 |" in page) != shown
+    assert ("- **clean max**: highest clean DSC, percent." in page) == shown
+    table = console_table(board, threat, "t", extremes=is_cross_validated(made))
+    headings = [str(column.header) for column in table.columns]
+    assert headings[:5] == (["model", "cases", "clean", "clean min", "clean max"] if shown else
+                            ["model", "cases", "clean", "a", "worst"])  # fmt: skip
 
 
 def test_comparison_by_hand() -> None:

@@ -36,12 +36,11 @@ def call(monkeypatch):
 
 
 def test_models_lists_by_pattern_and_shows_a_card(call, tiny_zoo, capsys, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
     call("models", "ti*", "--collection", tiny_zoo)
     listed = capsys.readouterr().out
     # What the card's network has before BatchNorm is folded into its convolutions.
     main_path = ResDSN(width=2, deep_supervision=False)
-    assert f"{sum(p.numel() for p in main_path.parameters()):,} parameters each in coarse and fine" in listed
+    assert f"2 x {sum(p.numel() for p in main_path.parameters()):,} " in listed
     assert "not run" in listed
     assert "resdsn-c2f" not in listed
     call("models", "tiny", "--collection", tiny_zoo)

@@ -41,7 +41,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_case_is_evaluated_by_the_fold_that_left_it_out(trained, tmp_path) -> None:
+def test_a_case_is_evaluated_by_the_fold_that_left_it_out(trained, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     collections = (trained / "own", trained / "out")
     run("tiny-cv", data=trained / "data", out=tmp_path, device="cpu", collection=collections)
     records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
@@ -61,7 +62,10 @@ def test_a_case_is_evaluated_by_the_fold_that_left_it_out(trained, tmp_path) -> 
     for record in records:
         assert (record["model_sha256"], record["split_sha256"]) == weights[record["case"]]
         assert record["model"] == "resdsn-tiny-cv"
-    assert "| resdsn-tiny-cv | 5 |" in (tmp_path / "leaderboard.md").read_text()
+    clean = [100 * record["dsc"] for record in records if record["attack"] == "clean"]
+    page = (tmp_path / "leaderboard.md").read_text()
+    assert re.search(rf"\| resdsn-tiny-cv \| 5 \| \S+ ± \S+ \| {min(clean):.2f} \| {max(clean):.2f} \|", page)
+    assert "clean min ┃ clean max" in capsys.readouterr().out
     results, opened = read_results(tmp_path), Collections.open(collections)
     assert len(results.weights["resdsn-tiny-cv"]) == 2
     cases = list(weights)

@@ -8,15 +8,17 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+ARCHIVE = "manifest-1599750808610/Pancreas-CT"
+"""Where the NBIA Data Retriever puts the patients."""
 ORIGIN = (-120.0, -90.0, -40.0)
 """Position of the first voxel in LPS mm."""
 SPACING = (0.8, 0.7, 1.5)
 """Columns, rows and slices, mm."""
 
 
-def write_case(root: Path, number: int, image: np.ndarray, label: np.ndarray) -> None:
+def write_case(root: Path, number: int, image: np.ndarray, label: np.ndarray, *, archive: str = ARCHIVE) -> None:
     """Write arrays of axes columns, rows, slices (L, P, S); image in whole HU."""
-    folder = root / "Pancreas-CT" / f"PANCREAS_{number:04d}" / "study" / "series"
+    folder = root / archive / f"PANCREAS_{number:04d}" / "study" / "series"
     folder.mkdir(parents=True)
     series, study = generate_uid(), generate_uid()
     for index in range(image.shape[2]):

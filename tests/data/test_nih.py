@@ -15,7 +15,7 @@ from robust3d.data.folder import FolderDataset
 from robust3d.data.layouts.registry import find_layout
 from robust3d.data.phantoms import PhantomDataset
 from robust3d.foundation.errors import InputError
-from tests.data.nih import ORIGIN, SPACING, write_case
+from tests.data.nih import ARCHIVE, ORIGIN, SPACING, write_case
 
 SHAPE = (12, 10, 6)
 
@@ -43,6 +43,28 @@ def test_a_series_and_its_label_are_read(case) -> None:
     assert np.allclose((volume.affine @ [*index, 1])[:3], [-left, -back, up])
 
 
+@pytest.mark.parametrize("archive", ["Pancreas-CT", "."])
+def test_patients_in_flatter_trees_are_found(tmp_path, archive) -> None:
+    image, label = np.zeros(SHAPE, np.int16), np.ones(SHAPE, np.uint8)
+    for number in (1, 2):
+        write_case(tmp_path, number, image, label, archive=archive)
+    assert FolderDataset.open(tmp_path).names == ["PANCREAS_0001", "PANCREAS_0002"]
+
+
+def test_patients_are_looked_for_neither_deeper_nor_inside_of_patients(tmp_path) -> None:
+    image, label = np.zeros(SHAPE, np.int16), np.ones(SHAPE, np.uint8)
+    write_case(tmp_path, 7, image, label, archive="a/b")
+    write_case(tmp_path, 8, image, label, archive=".")
+    nib.save(nib.Nifti1Image(image, np.eye(4)), tmp_path / "PANCREAS_0008" / "PANCREAS_0009.nii.gz")
+    assert FolderDataset.open(tmp_path).names == ["PANCREAS_0007", "PANCREAS_0008"]
+    shutil.rmtree(tmp_path / "PANCREAS_0008")
+    (tmp_path / "a" / "b").rename(tmp_path / "c")
+    (tmp_path / "a" / "b").mkdir()
+    (tmp_path / "c").rename(tmp_path / "a" / "b" / "c")
+    with pytest.raises(InputError, match="none of the known layouts"):
+        find_layout(tmp_path)
+
+
 def test_an_adversarial_series_is_saved_in_place(case, tmp_path) -> None:
     import SimpleITK
 
@@ -58,7 +80,7 @@ def test_an_adversarial_series_is_saved_in_place(case, tmp_path) -> None:
 
 def test_a_converted_image_turns_the_label_with_it(case) -> None:
     root, image, label = case
-    shutil.rmtree(root / "Pancreas-CT")
+    shutil.rmtree(root / ARCHIVE)
     # As dcm2niix converts: rows the other way round, so that the second axis points to the front.
     affine = np.diag([-SPACING[0], SPACING[1], SPACING[2], 1.0])
     nib.save(nib.Nifti1Image(image[:, ::-1].copy(), affine), root / "PANCREAS_0007.nii.gz")
@@ -72,11 +94,11 @@ def test_what_is_wrong_is_told_at_once(case) -> None:
     write_case(root, 8, image, label[..., :4])
     with pytest.raises(InputError, match=r"shape \(12, 10, 6\) and label .*label0008.* \(12, 10, 4\)"):
         FolderDataset.open(root).only(["PANCREAS_0008"])
-    (root / "Pancreas-CT" / "PANCREAS_0008" / "study" / "series" / "1-003.dcm").unlink()
+    (root / ARCHIVE / "PANCREAS_0008" / "study" / "series" / "1-003.dcm").unlink()
     with pytest.raises(InputError, match="one is missing or there twice"):
         FolderDataset.open(root).load("PANCREAS_0008")
     (root / "TCIA_pancreas_labels-02-05-2017" / "label0007.nii.gz").rename(root / "label0009.nii.gz")
-    shutil.rmtree(root / "Pancreas-CT" / "PANCREAS_0008")
+    shutil.rmtree(root / ARCHIVE / "PANCREAS_0008")
     with pytest.raises(InputError, match=r"3 problems: .*no label label0007.*label0008.*label0009.* has no image"):
         FolderDataset.open(root)
 
@@ -98,7 +120,7 @@ def test_two_labels_of_a_patient_are_a_problem(case) -> None:
 
 def test_an_image_whose_axes_are_in_another_order_has_its_label(case) -> None:
     root, image, label = case
-    shutil.rmtree(root / "Pancreas-CT")
+    shutil.rmtree(root / ARCHIVE)
     # Slices, columns, rows; the affine says so.
     affine = np.eye(4)[:, [2, 0, 1, 3]] @ np.diag([1.5, 0.8, 0.7, 1.0])
     affine[:2] *= -1

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """NIH Pancreas-CT as its archive gives it: a DICOM series a patient and labels as NIfTI in the order of the slices.
 
-The series lie in folders below ``PANCREAS_0001``... (or are converted to ``PANCREAS_0001.nii.gz``), the labels are
-``label0001.nii.gz``... below any folder. The header of a label does not tell its place: its voxels are in the order of
-the DICOM slices (columns, rows, slices upward), as the released code of OrganSegC2F pairs them. An image that dcm2niix
-converted has its rows the other way round, so that the label must be flipped along its second axis; here each label is
-turned into the axes that the image's own affine tells.
+The series lie in folders below ``PANCREAS_0001``... (or are converted to ``PANCREAS_0001.nii.gz``), which the NBIA Data
+Retriever puts into ``manifest-1599750808610/Pancreas-CT``; the labels are ``label0001.nii.gz``... below any folder. The
+header of a label does not tell its place: its voxels are in the order of the DICOM slices (columns, rows, slices
+upward), as the released code of OrganSegC2F pairs them. An image that dcm2niix converted has its rows the other way
+round, so that the label must be flipped along its second axis; here each label is turned into the axes that the image's
+own affine tells.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -37,7 +39,7 @@ class NihPancreas:
     signature = "PANCREAS_0001/.../*.dcm or PANCREAS_0001.nii.gz, and label0001.nii.gz"
 
     def recognises(self, root: Path) -> bool:
-        """By the names of a patient, in the folder or one below, and of a label."""
+        """By the names of a patient, in the folder or up to two below, and of a label."""
         return bool(_images(root) and _labels(root))
 
     def scan(self, root: Path) -> Listing:
@@ -95,7 +97,14 @@ class NihPancreas:
 
 
 def _images(root: Path) -> list[tuple[str, Path]]:
-    return _numbered(_IMAGE, (*root.glob("PANCREAS_*"), *root.glob("*/PANCREAS_*")))
+    """Look in the folder and two levels below, never inside a patient, who has hundreds of files."""
+    paths: list[Path] = []
+    for place, folders, files in os.walk(root, followlinks=True):
+        folder = Path(place)
+        paths += [folder / name for name in (*folders, *files)]
+        deepest = len(folder.relative_to(root).parts) == 2
+        folders[:] = [] if deepest else [name for name in folders if not _IMAGE.fullmatch(name)]
+    return _numbered(_IMAGE, paths)
 
 
 def _labels(root: Path) -> list[tuple[str, Path]]:
