@@ -68,11 +68,14 @@ def train(
     find_weights = partial(weight_file, collections=collections)
     with joined(place) as processes:
         console = Console(highlight=False, quiet=not processes.first)
+        runs = []
         for part in [None] if fold is None else Fold.parse_all(fold):
             folder = out if part is None else out / f"fold-{part.index}"
             cases = training_cases(recipe, data, part, collections)
             check_starts(recipe, cases.split, collections)
             check_training(recipe, folder, find_weights=find_weights, device=place, processes=processes)
+            runs.append((part, folder, cases))
+        for part, folder, cases in runs:
             with progress_bar("cases", quiet=not processes.first) as bar:
                 task = bar.add_task("loading cases", total=cases.size)
                 loaded = cases.load(partial(bar.advance, task))
@@ -88,15 +91,13 @@ def train(
                 _record(training, steps, console)
                 continue
             finished = _train_stages(training, track if processes.first else (), console)
-            own, place_of_model = model, out / "model"
+            own, home = model, out / "model"
             if part is not None:
                 own = f"{model}/fold-{part.index}"
-                place_of_model = out / "zoo" / own
+                home = out / "zoo" / own
             command = _command(card, out, data=data is not None, fold=part, name=name, collection=collection)
-            processes.once(
-                partial(export_model, recipe, finished, place_of_model, name=own, command=command, split=cases.split)
-            )
-            console.print(f"saved model {own} in {place_of_model}", markup=False)
+            processes.once(partial(export_model, recipe, finished, home, name=own, command=command, split=cases.split))
+            console.print(f"saved model {own} in {home}", markup=False)
 
 
 def _record(training: Any, steps: int, console: Console) -> None:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,6 @@ class StageTrainer:
         self.device = next(network.parameters()).device
         loss = self.stage.loss or training_loss(recipe.network.name)
         self.learner = Learner(self.network, self.stage.auxiliary_weights, loss, recipe.precision)
-        self.training = training
         self.validation = validation
         self.checkpoint = checkpoint
         self.optimizer = build_optimizer(network, self.stage)
@@ -112,7 +112,9 @@ class StageTrainer:
         self.best: dict[str, Tensor] = {}
         self.progress = fresh_progress(recipe, name, inputs)
         self.seeds = (recipe.seed, 0 if name == "coarse" else 1)
-        self.batches = Prefetch(self._draw, self.stage.iterations, self.device)
+        # Of the sampler, not of this trainer: a cycle would keep its cases in memory after it.
+        draw = partial(_draw, training, self.stage.batch, self.seeds, self.windows)
+        self.batches = Prefetch(draw, self.stage.iterations, self.device)
         if checkpoint.exists():
             self.best, self.progress = load_checkpoint(
                 checkpoint, self.network, self.optimizer, self.progress, average=self._averaged
@@ -159,9 +161,6 @@ class StageTrainer:
     def _write(self) -> None:
         save_checkpoint(self.checkpoint, self.network, self.optimizer, self.best, self.progress, average=self._averaged)
 
-    def _draw(self, iteration: int) -> Batch:
-        return self.training.draw(self.stage.batch, *self.seeds, iteration, only=self.windows)
-
     def _fitting_step(self, iteration: int) -> float:
         try:
             return self._step(iteration)
@@ -171,8 +170,8 @@ class StageTrainer:
             windows, edge = len(self.windows), self.stage.window
             raise InputError(
                 f"{windows} windows of {edge} x {edge} x {edge} voxels do not fit the memory of {self.device} in step "
-                f"{iteration + 1}; let the batch pass in parts (accumulate in the section of the stage), or start more "
-                f"processes (last checkpoint: step {self.saved} in {self.checkpoint})"
+                f"{iteration + 1}; start anew in another --out with accumulate in the section of the stage, by which "
+                f"the batch passes in parts, or go on from step {self.saved} in {self.checkpoint} with more processes"
             ) from error
 
     def _step(self, iteration: int) -> float:
@@ -231,3 +230,7 @@ class StageTrainer:
             self.progress.best_iteration = self.progress.iteration
             self.best = {name: tensor.detach().clone() for name, tensor in self._judged.state_dict().items()}
         return replace(result, warnings=find_warnings(self.progress.history))
+
+
+def _draw(sampler: WindowSampler, size: int, seeds: tuple[int, int], windows: Sequence[int], iteration: int) -> Batch:
+    return sampler.draw(size, *seeds, iteration, only=windows)

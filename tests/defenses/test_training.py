@@ -121,7 +121,7 @@ def test_a_batch_that_does_not_fit_memory_ends_with_a_sentence(tmp_path, cases, 
         return step(trainer, iteration)
 
     monkeypatch.setattr(StageTrainer, "_step", short)
-    with pytest.raises(InputError, match=r"2 windows of 16 x 16 x 16 .*\(accumulate .*last checkpoint: step 4 in"):
+    with pytest.raises(InputError, match=r"2 windows of 16 x 16 x 16 .* with accumulate .* go on from step 4 in"):
         start(make_recipe(), tmp_path, cases).run_stage("coarse", quiet)
 
 
