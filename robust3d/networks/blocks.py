@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from torch import Tensor, nn
 
 
@@ -33,15 +31,6 @@ def deconv_bn_relu(channels_in: int, channels_out: int) -> nn.Sequential:
         nn.BatchNorm3d(channels_out),
         nn.ReLU(inplace=True),
     )
-
-
-def auxiliary_head(*channels: int, classes: int) -> nn.Sequential:
-    """4x4x4 transposed convolutions of stride 2 from each of ``channels`` to the next, then 1x1x1 to the classes."""
-    doublings = [
-        nn.ConvTranspose3d(wide, narrow, kernel_size=4, stride=2, padding=1, bias=False)
-        for wide, narrow in pairwise(channels)
-    ]
-    return nn.Sequential(*doublings, nn.Conv3d(channels[-1], classes, kernel_size=1))
 
 
 class PreActivated(nn.Module):

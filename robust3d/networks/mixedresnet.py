@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from robust3d.networks.blocks import PreActivated, auxiliary_head, conv_bn_relu, deconv_bn_relu, initialise_kaiming
+from robust3d.networks.auxiliary import AuxiliaryHead
+from robust3d.networks.blocks import PreActivated, conv_bn_relu, deconv_bn_relu, initialise_kaiming
 
 
 class MixedResNet(nn.Module):
@@ -49,8 +50,8 @@ class MixedResNet(nn.Module):
         self.up1 = PreActivated(one)
         self.head = nn.Conv3d(one, classes, kernel_size=1)
         if deep_supervision:
-            self.aux1 = auxiliary_head(two, one, classes=classes)
-            self.aux2 = auxiliary_head(three, two, one, classes=classes)
+            self.aux1 = AuxiliaryHead(two, one, classes=classes)
+            self.aux2 = AuxiliaryHead(three, two, one, classes=classes)
         initialise_kaiming(self)
 
     def forward(self, windows: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robust3d.networks.blocks import auxiliary_head, conv_bn_relu, deconv_bn_relu, initialise_kaiming
+from robust3d.networks.auxiliary import AuxiliaryHead
+from robust3d.networks.blocks import conv_bn_relu, deconv_bn_relu, initialise_kaiming
 
 
 class ResDSN(nn.Module):
@@ -62,8 +63,8 @@ class ResDSN(nn.Module):
         self.res_conv1 = ConvPair(one, one, short_residual=short_residual)
         self.head = nn.Conv3d(one, classes, kernel_size=1)
         if deep_supervision:
-            self.aux1 = auxiliary_head(two, one, classes=classes)
-            self.aux2 = auxiliary_head(three, two, one, classes=classes)
+            self.aux1 = AuxiliaryHead(two, one, classes=classes)
+            self.aux2 = AuxiliaryHead(three, two, one, classes=classes)
         initialise_kaiming(self)
 
     def forward(self, windows: Tensor) -> Tensor:

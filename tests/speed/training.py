@@ -21,6 +21,7 @@ from robust3d.defenses.sampling import WindowSampler
 from robust3d.defenses.stage import StageTrainer
 from robust3d.foundation.cards import read_card
 from robust3d.foundation.collections import Collections
+from robust3d.networks.auxiliary import AuxiliaryHead
 from robust3d.networks.registry import build_network
 from robust3d.segment.intensity import Intensity
 
@@ -36,13 +37,21 @@ def measure(name: str, *, rounds: int, clock: str) -> dict[str, object]:
     sampler = WindowSampler(
         [dataset.load(dataset.names[0])], recipe.coarse, Intensity(recipe.intensity.low, recipe.intensity.high)
     )
-    plain = plain_loop(recipe, copy.deepcopy(network), sampler)
+    plain = plain_loop(recipe, plain_layers(copy.deepcopy(network)), sampler)
     with TemporaryDirectory() as folder:
         trainer = StageTrainer(network, recipe, "coarse", sampler, sampler, Path(folder) / "none.safetensors")
         # Far enough that the attack has its full strength.
         numbers = itertools.count(recipe.coarse.iterations // 2)
         runs = {"plain": plain, "robust3d": lambda: trainer._step(next(numbers))}
         return run_contest(runs, [Figure("plain / robust3d", "plain", "robust3d", True)], rounds=rounds, clock=clock)
+
+
+def plain_layers(network: nn.Module) -> nn.Module:
+    """Return the network with auxiliary heads that run one layer after the other."""
+    for name, child in network.named_children():
+        if isinstance(child, AuxiliaryHead):
+            setattr(network, name, nn.Sequential(*child))
+    return network
 
 
 def plain_loop(recipe: Recipe, network: nn.Module, sampler: WindowSampler) -> Callable[[], None]:
