@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -130,11 +131,14 @@ class StageTrainer:
     def run(self, report: Report, *, stop: Callable[[], bool] = lambda: False) -> None:
         """Train to the end; when ``stop`` says so between two steps, save and return early."""
         while not self.finished:
-            loss = self._fitting_step(self.progress.iteration)
+            with self._fitting(f"step {self.progress.iteration + 1}"):
+                loss = self._step(self.progress.iteration)
             self.progress.iteration += 1
             done = self.progress.iteration
             due = done % self.stage.validate_every == 0 or self.finished
-            report(done, loss, self._validate() if due else None)
+            with self._fitting(f"the validation after step {done}"):
+                found = self._validate() if due else None
+            report(done, loss, found)
             # One process may hear of it before the others, and all must stop after the same step.
             (stopping,) = self.processes.total([stop()])
             if done % self.stage.checkpoint_every == 0 or self.finished or stopping:
@@ -161,17 +165,19 @@ class StageTrainer:
     def _write(self) -> None:
         save_checkpoint(self.checkpoint, self.network, self.optimizer, self.best, self.progress, average=self._averaged)
 
-    def _fitting_step(self, iteration: int) -> float:
+    @contextmanager
+    def _fitting(self, what: str) -> Iterator[None]:
+        """Tell a lack of memory in ``what`` in a sentence."""
         try:
-            return self._step(iteration)
+            yield
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             windows, edge = len(self.windows), self.stage.window
             raise InputError(
-                f"{windows} windows of {edge} x {edge} x {edge} voxels do not fit the memory of {self.device} in step "
-                f"{iteration + 1}; start anew in another --out with accumulate in the section of the stage, by which "
-                f"the batch passes in parts, or go on from step {self.saved} in {self.checkpoint} with more processes"
+                f"{windows} windows of {edge} x {edge} x {edge} voxels do not fit the memory of {self.device} in "
+                f"{what}; start anew in another --out with accumulate in the section of the stage, by which the batch "
+                f"passes in parts, or go on from step {self.saved} in {self.checkpoint} with more processes"
             ) from error
 
     def _step(self, iteration: int) -> float:

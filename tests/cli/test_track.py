@@ -10,6 +10,7 @@ import pytest
 from robust3d.benchmarks.diagnostics.flags import flags_text
 from robust3d.benchmarks.diagnostics.report import read_report
 from robust3d.cli.app import main
+from robust3d.defenses.cases import TrainingCases
 from robust3d.report.tracking import open as opening
 
 
@@ -103,6 +104,21 @@ def test_train_logs_loss_rate_and_validation_by_step(monkeypatch, memory, tmp_pa
     assert all(0 <= value <= 100 for _, value in memory.logged["coarse/validation_clean_dsc"])
     assert memory.settings["coarse/learning_rate"] == 0.01
     assert memory.closed
+
+
+def test_a_tracker_that_is_missing_is_told_before_cases_are_read(monkeypatch, tmp_path, capsys) -> None:
+    def absent(*_: object) -> None:
+        raise ImportError("no module named mlflow")
+
+    monkeypatch.setattr(opening, "TRACKERS", {"mlflow": absent})
+    monkeypatch.setattr(TrainingCases, "load", lambda *_: pytest.fail("cases were read"))
+    (tmp_path / "short.toml").write_text(RECIPE)
+    arguments = ["train", tmp_path / "short.toml", "--out", tmp_path / "out", "--track", "mlflow"]
+    monkeypatch.setattr(sys, "argv", ["robust3d", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "pip install 'robust3d[mlflow]'" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_report_of_other_weights_says_nothing(tmp_path) -> None:

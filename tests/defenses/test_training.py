@@ -112,17 +112,25 @@ def test_dropout_is_the_same_in_a_resumed_run(tmp_path, cases, make_recipe) -> N
     assert start(still, tmp_path / "still", cases).run_stage("coarse", quiet).sha256 != whole.sha256
 
 
-def test_a_batch_that_does_not_fit_memory_ends_with_a_sentence(tmp_path, cases, make_recipe, monkeypatch) -> None:
-    step = StageTrainer._step
+@pytest.mark.parametrize(
+    ("method", "calls", "what"), [("_step", 5, "step 6"), ("_validate", 0, "the validation after step 6")]
+)
+def test_what_does_not_fit_memory_ends_with_a_sentence(
+    tmp_path, cases, make_recipe, monkeypatch, method, calls, what
+) -> None:
+    given, done = getattr(StageTrainer, method), []
 
-    def short(trainer: StageTrainer, iteration: int) -> float:
-        if iteration == 5:
+    def short(*arguments: object) -> object:
+        if len(done) == calls:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return step(trainer, iteration)
+        done.append(given(*arguments))
+        return done[-1]
 
-    monkeypatch.setattr(StageTrainer, "_step", short)
-    with pytest.raises(InputError, match=r"2 windows of 16 x 16 x 16 .* with accumulate .* go on from step 4 in"):
-        start(make_recipe(), tmp_path, cases).run_stage("coarse", quiet)
+    monkeypatch.setattr(StageTrainer, method, short)
+    with pytest.raises(
+        InputError, match=rf"2 windows of 16 x 16 x 16 .* in {what}; .* with accumulate .* go on from step 4 in"
+    ):
+        start(make_recipe(validate_every=6, checkpoint_every=4), tmp_path, cases).run_stage("coarse", quiet)
 
 
 def test_loss_falls_and_the_best_is_the_validated_one(tmp_path, cases, make_recipe) -> None:
