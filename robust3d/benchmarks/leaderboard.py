@@ -74,7 +74,7 @@ def leaderboard(records: Sequence[dict[str, Any]], models: Sequence[str], attack
 
 def is_cross_validated(records: Sequence[dict[str, Any]]) -> bool:
     """Return whether a fold of a model, not the model itself, evaluated any of the cells."""
-    return any(record.get("member", record["model"]) != record["model"] for record in records)
+    return any((record.get("member") or record["model"]) != record["model"] for record in records)
 
 
 def complete_cases(records: Sequence[dict[str, Any]], model: str, attacks: Sequence[str]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robust3d.benchmarks.card import ThreatCard
 from robust3d.benchmarks.cell import CLEAN
-from robust3d.benchmarks.leaderboard import leaderboard
+from robust3d.benchmarks.leaderboard import is_cross_validated, leaderboard
 from robust3d.benchmarks.results import Results
 from robust3d.foundation.cards import check_card
 from robust3d.foundation.errors import InputError
@@ -27,7 +27,8 @@ def export_latex(results: Results, folder: Path) -> list[Path]:
     attacks = [attack for attack in dict.fromkeys(attack for _, attack in results.rows) if attack != CLEAN]
     board = leaderboard(records, results.models, attacks)
     path = folder / "leaderboard.tex"
-    write_text(path, leaderboard_latex(board, threat, results.first.benchmark))
+    extremes = is_cross_validated(records)
+    write_text(path, leaderboard_latex(board, threat, results.first.benchmark, extremes=extremes))
     return [path]
 
 

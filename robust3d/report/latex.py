@@ -16,14 +16,17 @@ _SPECIAL = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
 }
 
 
-def leaderboard_latex(board: pd.DataFrame, threat: ThreatModel, title: str) -> str:
-    """Return the leaderboard as a ``table`` environment; its caption tells threat model, units and definitions."""
+def leaderboard_latex(board: pd.DataFrame, threat: ThreatModel, title: str, *, extremes: bool = False) -> str:
+    """Return the leaderboard as a ``table`` environment; its caption tells threat model, units and definitions.
+
+    ``extremes`` adds the lowest and highest clean DSC.
+    """
     worst, drop = (DEFINITIONS[name].rsplit(", ", 1)[0] for name in ("worst_dsc", "drop"))
     caption = (
         f"{title}. Threat model: {threat}. DSC in percent, mean over cases (clean: with standard deviation). "
         f"Worst: {worst}. Drop: {drop}, in points, with its paired bootstrap 95% interval."
     )
-    table = texts(board)
+    table = texts(board, extremes=extremes)
     return table.to_latex(
         index=False,
         escape=True,

@@ -91,9 +91,10 @@ def console_table(
     return table
 
 
-def texts(board: pd.DataFrame) -> pd.DataFrame:
+def texts(board: pd.DataFrame, *, extremes: bool = False) -> pd.DataFrame:
     """Return what tables show of a leaderboard: one text a cell, under its heading."""
-    return pd.DataFrame(_cells(board), columns=[heading(column) for column in shown_columns(board)])
+    headings = [heading(column) for column in shown_columns(board, extremes=extremes)]
+    return pd.DataFrame(_cells(board, extremes), columns=headings)
 
 
 def _escaped(board: pd.DataFrame) -> dict[str, pd.Series[str]]:

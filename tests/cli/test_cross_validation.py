@@ -24,6 +24,8 @@ from robust3d.defenses.recipe import Recipe
 from robust3d.foundation.cards import read_card
 from robust3d.foundation.collections import Collections
 from robust3d.foundation.errors import InputError
+from robust3d.report.exports import export_latex
+from robust3d.report.html.board import board_view
 from robust3d.zoo.card import ModelCard
 from robust3d.zoo.load import load_model
 from robust3d.zoo.members import Members, check_starts
@@ -68,6 +70,11 @@ def test_a_case_is_evaluated_by_the_fold_that_left_it_out(trained, tmp_path, cap
     assert "clean min ┃ clean max" in capsys.readouterr().out
     results, opened = read_results(tmp_path), Collections.open(collections)
     assert len(results.weights["resdsn-tiny-cv"]) == 2
+    (latex,) = export_latex(results, tmp_path)
+    assert f"& {min(clean):.2f} & {max(clean):.2f} &" in latex.read_text()
+    view = board_view(results, dict.fromkeys((attack for _, attack in results.rows), ""), {})
+    shown = {column.heading: entry.text for column, entry in zip(view.columns, view.rows[0], strict=True)}
+    assert (shown["clean min"], shown["clean max"]) == (f"{min(clean):.2f}", f"{max(clean):.2f}")
     cases = list(weights)
     replay = Replay(
         results,

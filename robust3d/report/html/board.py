@@ -10,7 +10,7 @@ import pandas as pd
 
 from robust3d.benchmarks.cell import CLEAN
 from robust3d.benchmarks.diagnostics.flags import Flag
-from robust3d.benchmarks.leaderboard import DEFINITIONS, leaderboard
+from robust3d.benchmarks.leaderboard import DEFINITIONS, is_cross_validated, leaderboard
 from robust3d.benchmarks.results import Results
 from robust3d.report.tables import heading, shown_columns, texts
 from robust3d.report.web.table import Column, Entry, TableView, percent
@@ -29,9 +29,10 @@ def board_view(results: Results, titles: Mapping[str, str], flags: Mapping[str, 
     meanings["model"] += "; a link leads to the commands that measure its rows anew"
     meanings["clean_dsc"] += "; after the sign, its standard deviation over cases"
     meanings["drop"] += "; in brackets its paired bootstrap 95% interval"
-    shown = shown_columns(board)
+    extremes = is_cross_validated(records)
+    shown = shown_columns(board, extremes=extremes)
     columns = [Column(heading(one), meanings[one], numeric=one != "model") for one in shown]
-    written = texts(board).itertuples(index=False)
+    written = texts(board, extremes=extremes).itertuples(index=False)
     rows = [
         [_entry(one, row[one], text) for one, text in zip(shown, line, strict=True)]
         for row, line in zip(board.to_dict(orient="records"), written, strict=True)
