@@ -11,7 +11,6 @@ from robust3d.data.card import CaseSettings
 from robust3d.data.dataset import Dataset
 from robust3d.data.download import Download
 from robust3d.data.origin import Origin
-from robust3d.data.phantoms import PhantomDataset
 from robust3d.data.splits import find_split
 from robust3d.foundation.cards import Card, Reference, read_card
 from robust3d.foundation.collections import Collections
@@ -103,7 +102,7 @@ class BenchmarkCard(Card):
         if data.source == "phantom":
             if folder is not None:
                 raise InputError(f"benchmark {self.benchmark.name} generates its cases; leave out --data {folder}")
-            return PhantomDataset("test", data.cases or 0, data.shape, data.spacing)
+            return data.phantoms("test", data.cases or 0)
         if folder is None:
             raise InputError(f"benchmark {self.benchmark.name} runs on your own cases; give their folder with --data")
         dataset = data.open_folder(folder)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from robust3d.data.classes import ClassCard
 from robust3d.data.folder import FolderDataset
+from robust3d.data.phantoms import PhantomDataset, PhantomPart
 from robust3d.data.rescale import UNIT
 from robust3d.foundation.cards import Card
 
@@ -19,6 +20,8 @@ class CaseSettings(Card):
     shape: tuple[int, int, int] = (112, 96, 80)
     """Of phantoms, in voxels, like ``spacing``, in mm; the cases of a folder have their own."""
     spacing: tuple[float, float, float] = (3.0, 3.0, 4.0)
+    cyst: Literal[True] | None = None
+    """Phantoms of the pathological variant: a cyst in the pancreas, class 2."""
     split: str | None = None
     """Name of a list in ``benchmarks/splits/`` that says which cases train, validate and test."""
     classes: tuple[ClassCard, ...] | None = None
@@ -26,6 +29,10 @@ class CaseSettings(Card):
     rescale: Literal["percentiles"] | None = None
     """``percentiles``: voxels become percent of the case's 0.5 to 99.5 percentile range, for volumes without a
     physical unit (MR); the unit of a threat model is then ``% of range``."""
+
+    def phantoms(self, part: PhantomPart, count: int) -> PhantomDataset:
+        """Return the first ``count`` phantoms of a part as this card wants them."""
+        return PhantomDataset(part, count, self.shape, self.spacing, self.cyst or False)
 
     def open_folder(self, root: str | Path) -> FolderDataset:
         """Return all cases of a folder as this card wants them."""
@@ -39,7 +46,7 @@ class CaseSettings(Card):
         ValueError
             Names the setting.
         """
-        for key in ("shape", "spacing"):
+        for key in ("shape", "spacing", "cyst"):
             if self.source == "folder" and key in self.model_fields_set:
                 raise ValueError(f"data.{key} has no effect with source 'folder', whose cases have their own")
         for key in ("split", "classes", "rescale", *only_folder):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from robust3d.data.dataset import Dataset
 from robust3d.data.folder import FolderDataset
-from robust3d.data.phantoms import PhantomDataset
 from robust3d.data.splits import Split, find_split, fold_sizes, split_by_fold
 from robust3d.defenses.recipe import Recipe
 from robust3d.foundation.collections import Collections
@@ -128,10 +127,7 @@ def training_cases(recipe: Recipe, folder: Path | None, fold: Fold | None, colle
             surplus = f"--data {folder}" if folder is not None else f"--fold {fold}"
             raise InputError(f"recipe {name} generates its cases; leave out {surplus}")
         counts = data.train_cases or 0, data.validation_cases or 0
-        return TrainingCases(
-            PhantomDataset("train", counts[0], data.shape, data.spacing),
-            PhantomDataset("validation", counts[1], data.shape, data.spacing),
-        )
+        return TrainingCases(data.phantoms("train", counts[0]), data.phantoms("validation", counts[1]))
     if folder is None:
         raise InputError(f"recipe {name} trains on your own cases; give their folder with --data")
     dataset = data.open_folder(folder)

@@ -136,6 +136,8 @@ def _describe_data(recipe: Recipe, split: Split | None) -> str:
         parts.append(f"split {split.name}")
     if data.classes:
         parts.append(", ".join(f"class {index} {one.name}" for index, one in enumerate(data.classes, start=1)))
+    if data.cyst:
+        parts.append("class 1 pancreas, class 2 cyst")
     if data.rescale:
         parts.append("voxels in percent of the case's 0.5 to 99.5 percentile range")
     return "; ".join(parts)
