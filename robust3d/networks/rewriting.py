@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolutions of a training step, rewritten where a CPU has only slow kernels for them; the same sums."""
+"""Layers of a training step, rewritten where a CPU has only slow kernels for them; the same sums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.functional import conv3d, conv_transpose3d, max_pool3d, pad
 from torch.overrides import TorchFunctionMode
 
 
-class RewrittenConvolutions(TorchFunctionMode):
+class RewrittenLayers(TorchFunctionMode):
     """A context in which any network trains faster on a CPU; elsewhere and for other layers it changes nothing.
 
     - The first layer, 3x3x3 on one input channel, reads three channels instead, the voxel and its two neighbours along
@@ -43,7 +43,7 @@ def _is_first(
     image: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> bool:
     settings = (tuple(weight.shape[1:]), stride, padding, dilation, groups)
-    plain = settings == ((1, 3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1)
+    plain = settings == ((1, 3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1) and image.ndim == 5
     return plain and image.device.type == "cpu" and weight.requires_grad and not image.requires_grad
 
 
@@ -60,7 +60,7 @@ def _first(image: Tensor, weight: Tensor, bias: Tensor | None, *_: Any) -> Tenso
 
 
 def _has_trained_bias(features: Tensor, weight: Tensor, bias: Tensor | None, *_: Any) -> bool:
-    return bias is not None and bias.requires_grad and features.device.type == "cpu"
+    return bias is not None and bias.requires_grad and features.ndim == 5 and features.device.type == "cpu"
 
 
 def _with_summed_bias(features: Tensor, weight: Tensor, bias: Tensor, *settings: Any) -> Tensor:

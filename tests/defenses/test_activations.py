@@ -9,7 +9,7 @@ import torch
 from robust3d.defenses.learner import supervised_loss
 from robust3d.networks.folding import channels_last
 from robust3d.networks.registry import build_network
-from robust3d.networks.rewriting import RewrittenConvolutions
+from robust3d.networks.rewriting import RewrittenLayers
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "distributed.md"
 
@@ -27,7 +27,7 @@ def held(windows: int) -> int:
     image = torch.randn(windows, 1, 32, 32, 32).contiguous(memory_format=torch.channels_last_3d)
     label = torch.zeros(windows, 32, 32, 32, dtype=torch.int64)
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with hooks, torch.autocast("cpu", torch.bfloat16), RewrittenConvolutions():
+    with hooks, torch.autocast("cpu", torch.bfloat16), RewrittenLayers():
         loss = supervised_loss(network, image, label, (0.2, 0.4))
     assert loss.requires_grad
     return sum(sizes.values())

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rewritten convolutions against torch's own, in float64, and what is not to be rewritten."""
+"""Rewritten layers against torch's own, and what is not to be rewritten."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
-from robust3d.networks.rewriting import RewrittenConvolutions
+from robust3d.networks.rewriting import RewrittenLayers
 
 LAYERS = {
     "first": lambda: nn.Conv3d(1, 4, 3, padding=1),
@@ -36,11 +37,28 @@ def gradients(layer: nn.Module, windows: torch.Tensor) -> list[torch.Tensor]:
 def test_results_and_gradients_are_those_of_torch(name) -> None:
     torch.manual_seed(0)
     layer = LAYERS[name]().double()
-    channels = next(layer.parameters()).shape[1] if name in ("first", "first without bias") else 2
-    channels = {"two channels": 2}.get(name, 1 if isinstance(layer, nn.Conv3d) else channels)
+    channels = 1 if isinstance(layer, nn.Conv3d) and name != "two channels" else 2
     windows = torch.randn(2, channels, 6, 7, 8, dtype=torch.float64)
     expected = gradients(copy.deepcopy(layer), windows)
-    with RewrittenConvolutions():
+    with RewrittenLayers():
         found = gradients(layer, windows)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("pooling", [nn.MaxPool3d(2), nn.MaxPool3d(3, stride=2, padding=1)])
+def test_a_maximum_in_mixed_precision_keeps_its_type_and_values(pooling) -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 4, 8, 8, 8).bfloat16()
+    results = []
+    for context in (RewrittenLayers(), nullcontext()):
+        given = features.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16), context:
+            largest = pooling(given)
+        # Powers of two, of which few fall on one voxel, so that sums are exact in either type.
+        largest.backward(torch.full_like(largest, 0.25))
+        results.append((largest, given.grad))
+    (largest, gradient), (plain, plain_gradient) = results
+    assert (largest.dtype, plain.dtype) == (torch.bfloat16, torch.float32)
+    assert torch.equal(largest.float(), plain)
+    assert torch.equal(gradient, plain_gradient)
