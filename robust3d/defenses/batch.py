@@ -17,8 +17,8 @@ class Batch:
     ----------
     image : Tensor, shape (B, 1, w, w, w)
         Truncated values in the volume's unit.
-    label : Tensor of int64, shape (B, w, w, w)
-        Class of each voxel.
+    label : Tensor of uint8 or int64, shape (B, w, w, w)
+        Class of each voxel; int64, as losses want it, once the batch is where it is computed.
     offset, scale : Tensor, shape (B, 1, 1, 1, 1)
         Statistics of the case of each window, in the volume's unit.
     """
@@ -38,8 +38,10 @@ class Batch:
         return [Batch(*part) for part in zip(*columns, strict=True)]
 
     def to(self, device: torch.device) -> Batch:
-        """Return the same batch on another device."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self._tensors))
+        """Return the same batch on the device that computes, with labels of int64."""
+        image, label, offset, scale = (tensor.to(device, non_blocking=True) for tensor in self._tensors)
+        # Not before, as labels of int64 are twice as many bytes to move as the image.
+        return Batch(image, label.long(), offset, scale)
 
     def pinned(self) -> Batch:
         """Return the same batch in memory that a GPU copies from by itself."""

@@ -44,7 +44,7 @@ class WindowSampler:
         self.cases = [_prepare(case, intensity, stage.window) for case in cases]
 
     def draw(self, size: int, *key: int, augment: bool = True, only: Collection[int] | None = None) -> Batch:
-        """Return ``size`` windows, or some of them; equal keys give equal windows.
+        """Return ``size`` windows, or some of them, with labels of uint8; equal keys give equal windows.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class WindowSampler:
             scales.append(case.scale)
         return Batch(
             image=torch.from_numpy(np.stack(images))[:, None],
-            label=torch.from_numpy(np.stack(labels)).long(),
+            label=torch.from_numpy(np.stack(labels)),
             offset=torch.tensor(offsets, dtype=torch.float32).view(-1, 1, 1, 1, 1),
             scale=torch.tensor(scales, dtype=torch.float32).view(-1, 1, 1, 1, 1),
         )

@@ -79,7 +79,7 @@ def test_a_case_without_foreground_is_refused(cases, make_recipe) -> None:
 def test_the_adversary_raises_the_loss_within_its_ball(cases, make_recipe) -> None:
     torch.manual_seed(0)
     net = ResDSN(width=2).eval().requires_grad_(False)
-    batch = WindowSampler(cases, make_recipe().coarse, hu_window(-100, 240)).draw(2, 0)
+    batch = WindowSampler(cases, make_recipe().coarse, hu_window(-100, 240)).draw(2, 0).to(torch.device("cpu"))
     threat = ThreatModel(epsilon=10.2, unit="HU", valid=(-100, 240))
     made = [
         perturb(net, batch, threat, steps=5, step_size=3.4, draws=Draws(torch.Generator().manual_seed(seed)))

@@ -65,12 +65,12 @@ def plain_loop(recipe: Recipe, network: nn.Module, sampler: WindowSampler) -> Ca
 
     def step() -> None:
         batch = sampler.draw(stage.batch, recipe.seed, 0, next(numbers))
-        image = batch.image
+        image, label = batch.image, batch.label.long()
         if isinstance(recipe.adversary, Pgd):
-            image = _pgd(network, recipe.adversary, image, batch.label, batch.normalised, valid)
+            image = _pgd(network, recipe.adversary, image, label, batch.normalised, valid)
         network.train()
         optimizer.zero_grad()
-        supervised_loss(network, batch.normalised(image), batch.label, stage.auxiliary_weights).backward()
+        supervised_loss(network, batch.normalised(image), label, stage.auxiliary_weights).backward()
         optimizer.step()
 
     return step
