@@ -56,12 +56,13 @@ def train(
     from robust3d.foundation.allocator import keep_freed_memory
     from robust3d.foundation.cards import read_card
     from robust3d.foundation.collections import Collections
-    from robust3d.report.tracking.open import open_tracker
+    from robust3d.report.tracking.open import check_trackers
     from robust3d.zoo.export import export_model, model_name
     from robust3d.zoo.load import find_device, weight_file
     from robust3d.zoo.members import check_starts
 
     keep_freed_memory()
+    check_trackers(track)
     collections = Collections.open(collection)
     recipe = read_card(collections.find("defenses", card), Recipe)
     model = name or model_name(recipe)
@@ -76,25 +77,22 @@ def train(
             check_starts(recipe, cases.split, collections)
             check_training(recipe, folder, find_weights=find_weights, device=place, processes=processes)
             runs.append((part, folder, cases))
-        kept = track if processes.first and steps is None else ()
         for part, folder, cases in runs:
-            # Before cases are read, since a tracker that is missing is an error.
-            with open_tracker(kept, folder, name=recipe.recipe.name) as tracker:
-                with progress_bar("cases", quiet=not processes.first) as bar:
-                    task = bar.add_task("loading cases", total=cases.size)
-                    loaded = cases.load(partial(bar.advance, task))
-                training = Training(
-                    recipe,
-                    folder,
-                    *loaded,
-                    find_weights=find_weights,
-                    device=place,
-                    processes=processes,
-                )
-                if steps is not None:
-                    _record(training, steps, console)
-                    continue
-                finished = _train_stages(training, tracker, console)
+            with progress_bar("cases", quiet=not processes.first) as bar:
+                task = bar.add_task("loading cases", total=cases.size)
+                loaded = cases.load(partial(bar.advance, task))
+            training = Training(
+                recipe,
+                folder,
+                *loaded,
+                find_weights=find_weights,
+                device=place,
+                processes=processes,
+            )
+            if steps is not None:
+                _record(training, steps, console)
+                continue
+            finished = _train_stages(training, track if processes.first else (), console)
             own, home = model, out / "model"
             if part is not None:
                 own = f"{model}/fold-{part.index}"
@@ -129,13 +127,14 @@ def _command(
     return shlex.join(words)
 
 
-def _train_stages(training: Any, tracker: Any, console: Console) -> list[Any]:
+def _train_stages(training: Any, track: tuple[str, ...], console: Console) -> list[Any]:
     """Train every stage in turn; Ctrl-C and SIGTERM stop after the step."""
+    from robust3d.report.tracking.open import open_tracker
     from robust3d.report.tracking.training import track_recipe
 
     finished = []
     recipe = training.recipe
-    with _stop_asked() as asked:
+    with _stop_asked() as asked, open_tracker(track, training.out, name=recipe.recipe.name) as tracker:
         track_recipe(tracker, recipe)
         for stage in recipe.stages:
             result = _train_stage(training, stage, asked, console, tracker)

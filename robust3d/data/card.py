@@ -20,7 +20,7 @@ class CaseSettings(Card):
     shape: tuple[int, int, int] = (112, 96, 80)
     """Of phantoms, in voxels, like ``spacing``, in mm; the cases of a folder have their own."""
     spacing: tuple[float, float, float] = (3.0, 3.0, 4.0)
-    cyst: Literal[True] | None = None
+    cyst: bool | None = None
     """Phantoms of the pathological variant: a cyst in the pancreas, class 2."""
     split: str | None = None
     """Name of a list in ``benchmarks/splits/`` that says which cases train, validate and test."""
@@ -49,6 +49,8 @@ class CaseSettings(Card):
         for key in ("shape", "spacing", "cyst"):
             if self.source == "folder" and key in self.model_fields_set:
                 raise ValueError(f"data.{key} has no effect with source 'folder', whose cases have their own")
+        if self.cyst is False:
+            raise ValueError("data.cyst = false has no effect, since phantoms have none by default; leave it out")
         for key in ("split", "classes", "rescale", *only_folder):
             if self.source == "phantom" and getattr(self, key) is not None:
                 raise ValueError(f"data.{key} has no effect with source 'phantom'; leave it out")

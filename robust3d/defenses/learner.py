@@ -15,7 +15,6 @@ from robust3d.foundation.errors import InputError
 from robust3d.losses.dice import dice_cross_entropy, soft_dice
 from robust3d.networks.folding import inference_copy
 from robust3d.networks.registry import TrainingLoss
-from robust3d.networks.rewriting import RewrittenLayers
 
 _LOSSES: dict[TrainingLoss, Callable[[Tensor, Tensor], Tensor]] = {
     "ce": cross_entropy,
@@ -51,13 +50,13 @@ class Learner:
 
     def supervised(self, batch: Batch, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss over all heads and the main logits for ``image``, the windows of ``batch`` or perturbed."""
-        with self.autocast(), RewrittenLayers():
+        with self.autocast():
             heads = head_logits(self.network, _windows(batch, image), batch.label)
             return weighted_loss(heads, batch.label, self.auxiliary_weights, loss=self.loss), heads[0].float()
 
     def logits(self, batch: Batch, image: Tensor) -> Tensor:
         """Return the main logits for ``image``, shape (B, K, w, w, w)."""
-        with self.autocast(), RewrittenLayers():
+        with self.autocast():
             logits: Tensor = self.network(_windows(batch, image))
             return logits.float()
 

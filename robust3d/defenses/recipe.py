@@ -181,6 +181,11 @@ class Recipe(Card):
                 f"network.classes = {self.network.classes} and data.classes holds {len(self.data.classes)}; a network "
                 "has one class more, the background"
             )
+        if self.data.cyst and self.network.classes < 3:
+            raise ValueError(
+                f"network.classes = {self.network.classes} and data.cyst is true, whose phantoms hold classes 0 to 2; "
+                "give 3"
+            )
         if self.adversary is not None:
             self.data.check_unit(self.adversary.unit)
             if self.adversary.algorithm == "vaft" and window is None:

@@ -31,6 +31,7 @@ from robust3d.foundation.errors import InputError
 from robust3d.foundation.memory import is_out_of_memory
 from robust3d.networks.folding import channels_last, inference_copy
 from robust3d.networks.registry import training_loss
+from robust3d.networks.trained import cheaper_layers
 
 Report = Callable[[int, float, Validation | None], None]
 """Called after every step with the steps done, the loss, and the validation if there was one."""
@@ -102,7 +103,7 @@ class StageTrainer:
         self.valid = recipe.intensity.window
         self.processes = processes
         self.windows = processes.windows(self.stage.batch, self.stage.accumulate or 1)
-        self.network = channels_last(network)
+        self.network = cheaper_layers(channels_last(network))
         self.device = next(network.parameters()).device
         loss = self.stage.loss or training_loss(recipe.network.name)
         self.learner = Learner(self.network, self.stage.auxiliary_weights, loss, recipe.precision)

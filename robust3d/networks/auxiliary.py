@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv3d
 
-_TAPS = (((0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 0, 0)), ((0, 0, 0, 0), (0, 0, 1, 0), (1, 0, 0, 0)))
+_TAPS = (((0.0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 0, 0)), ((0, 0, 0, 0), (0, 0, 1, 0), (1, 0, 0, 0)))
 """Which of a doubling's 4 taps reaches a voxel of parity p from the coarse voxel d - 1 places on, by [p][d]."""
 
 
@@ -23,7 +23,7 @@ class AuxiliaryHead(nn.Sequential):
     Parameters
     ----------
     *channels : int
-        Width of the features and of each doubling.
+        Width of the features and of each doubling; two or more.
     classes : int
         Output channels K.
     """
@@ -36,6 +36,7 @@ class AuxiliaryHead(nn.Sequential):
             ),
             nn.Conv3d(channels[-1], classes, kernel_size=1),
         )
+        self.register_buffer("taps", torch.tensor(_TAPS), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(B, channels[0], d, h, w)`` to logits ``(B, K, 2 ** n d, ...)`` with n doublings."""
@@ -44,10 +45,10 @@ class AuxiliaryHead(nn.Sequential):
             features = doubling(features)
         with torch.autocast(features.device.type, enabled=False):
             weight = torch.einsum("iotuv,ko->iktuv", last.weight, head.weight.flatten(1))
-        return _double(features, weight, cast(Tensor, head.bias))
+        return _double(features, weight, cast(Tensor, head.bias), cast(Tensor, self.taps))
 
 
-def _double(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _double(features: Tensor, weight: Tensor, bias: Tensor, taps: Tensor) -> Tensor:
     """Return the transposed convolution of kernel 4, stride 2 and padding 1, ``weight`` of shape (in, K, 4, 4, 4).
 
     As a convolution of 3x3x3 on the coarse grid with a channel for each of the eight parities, which are then laid side
@@ -55,7 +56,6 @@ def _double(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     classes = weight.shape[1]
     with torch.autocast(features.device.type, enabled=False):
-        taps = weight.new_tensor(_TAPS)
         parities = torch.einsum("iktuv,adt,beu,cfv->abckidef", weight, taps, taps, taps)
         # Channels last, as the features.
         parities = parities.reshape(8 * classes, -1, 3, 3, 3).contiguous(memory_format=torch.channels_last_3d)

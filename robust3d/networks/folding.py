@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from robust3d.networks.lean import LeanMaxPool3d, pools_blocks
 from robust3d.networks.rectified import RectifiedConv3d, is_plain
+from robust3d.networks.trained import plain_layers
 
 
 def inference_copy(network: nn.Module) -> nn.Module:
@@ -24,7 +25,7 @@ def inference_copy(network: nn.Module) -> nn.Module:
     Convolutions of 1x1x1 become matrix products over channels; a ReLU directly after another convolution in such a
     container becomes one with it, and pooling by blocks can keep a lean graph (:mod:`robust3d.networks.lean`).
     """
-    folded = copy.deepcopy(network).eval()
+    folded = plain_layers(copy.deepcopy(network)).eval()
     _fold(folded)
     _rectify(folded)
     _replace_layers(folded)

@@ -107,10 +107,7 @@ def test_train_logs_loss_rate_and_validation_by_step(monkeypatch, memory, tmp_pa
 
 
 def test_a_tracker_that_is_missing_is_told_before_cases_are_read(monkeypatch, tmp_path, capsys) -> None:
-    def absent(*_: object) -> None:
-        raise ImportError("no module named mlflow")
-
-    monkeypatch.setattr(opening, "TRACKERS", {"mlflow": absent})
+    monkeypatch.setattr(opening, "find_spec", lambda module: pytest.fail(module) if module != "mlflow" else None)
     monkeypatch.setattr(TrainingCases, "load", lambda *_: pytest.fail("cases were read"))
     (tmp_path / "short.toml").write_text(RECIPE)
     arguments = ["train", tmp_path / "short.toml", "--out", tmp_path / "out", "--track", "mlflow"]

@@ -9,14 +9,14 @@ import torch
 from robust3d.defenses.learner import supervised_loss
 from robust3d.networks.folding import channels_last
 from robust3d.networks.registry import build_network
-from robust3d.networks.rewriting import RewrittenLayers
+from robust3d.networks.trained import cheaper_layers
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "distributed.md"
 
 
 def held(windows: int) -> int:
     """Return the bytes that autograd keeps of a batch of 32-voxel windows at width 32 in bfloat16."""
-    network = channels_last(build_network("resdsn", width=32))
+    network = cheaper_layers(channels_last(build_network("resdsn", width=32)))
     sizes: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -26,8 +26,7 @@ def held(windows: int) -> int:
 
     image = torch.randn(windows, 1, 32, 32, 32).contiguous(memory_format=torch.channels_last_3d)
     label = torch.zeros(windows, 32, 32, 32, dtype=torch.int64)
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with hooks, torch.autocast("cpu", torch.bfloat16), RewrittenLayers():
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16):
         loss = supervised_loss(network, image, label, (0.2, 0.4))
     assert loss.requires_grad
     return sum(sizes.values())

@@ -28,8 +28,7 @@ from tests.defenses.two_processes import train
 
 SCENARIOS: dict[str, dict[str, object]] = {
     "natural": {},
-    # Other windows than those of "natural", of which one has a ReLU's input within rounding of 0 in half a batch.
-    "accumulated": {"accumulate": 2, "average": 0.9, "centred": 0.1},
+    "accumulated": {"accumulate": 2, "average": 0.9},
     "pgd": {"adversary": adversary_section("pgd", warmup=0)},
     "free": {"adversary": adversary_section("free", replays=2)},
     "noise": {"adversary": adversary_section("noise")},

@@ -60,6 +60,8 @@ def test_settings_with_an_effect_are_taken(changes) -> None:
         ({"data": {"shape": [40, 36, 32]}}, "data.shape has no effect with source 'folder'"),
         ({"data": {"spacing": [6, 6, 8]}}, "data.spacing has no effect with source 'folder'"),
         ({"data": {"cyst": True}}, "data.cyst has no effect with source 'folder'"),
+        ({"data": {"source": "phantom", "cyst": False}}, "data.cyst = false has no effect"),
+        ({"data": {"source": "phantom", "cyst": True}}, "network.classes = 2 and data.cyst is true"),
         ({"coarse": {"sampling": "foreground", "centred": 0.5}}, "coarse.centred = 0.5 has no effect"),
         ({"fine": FINE | {"centred": 1}, "deploy": CASCADE}, "fine.centred = 1 has no effect"),
         ({"coarse": {"auxiliary_weights": [0.2]}}, "coarse.auxiliary_weights holds 1 weights and the network resdsn"),

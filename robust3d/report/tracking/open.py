@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from robust3d.foundation.errors import InputError, nearest
@@ -20,6 +21,24 @@ TRACKERS: Mapping[str, Callable[[Path, str], Tracker]] = {
     "wandb": WandbTracker,
 }
 """Each takes the folder of the run and a name for it."""
+
+_MODULES = {"tensorboard": "tensorboardX"}
+"""What is imported, where it is not called as its tracker."""
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse trackers that are unknown or not installed before there is anything to log; none is opened.
+
+    Raises
+    ------
+    InputError
+        Says what to install.
+    """
+    for kind in names:
+        _known(kind)
+        module = _MODULES.get(kind, kind)
+        if find_spec(module) is None:
+            raise _absent(kind, f"no module named {module!r}")
 
 
 @contextmanager
@@ -52,12 +71,20 @@ def open_tracker(names: Sequence[str], out: Path, *, name: str) -> Iterator[Trac
 
 
 def _open(kind: str, out: Path, name: str) -> Tracker:
-    if kind not in TRACKERS:
-        raise InputError(f"unknown tracker {kind!r}; {nearest(kind, TRACKERS)}")
+    _known(kind)
     try:
         return TRACKERS[kind](out, name)
     except ImportError as error:
-        raise InputError(f"--track {kind} needs it installed: pip install 'robust3d[{kind}]' ({error})") from error
+        raise _absent(kind, str(error)) from error
     # Servers and their clients fail in ways of their own.
     except Exception as error:
         raise InputError(f"--track {kind} cannot be opened: {error}; mend its settings, or leave it out") from error
+
+
+def _known(kind: str) -> None:
+    if kind not in TRACKERS:
+        raise InputError(f"unknown tracker {kind!r}; {nearest(kind, TRACKERS)}")
+
+
+def _absent(kind: str, why: str) -> InputError:
+    return InputError(f"--track {kind} needs it installed: pip install 'robust3d[{kind}]' ({why})")
