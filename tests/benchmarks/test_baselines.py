@@ -52,7 +52,9 @@ def test_leaderboards_follow_from_the_cells(folder) -> None:
     pd.testing.assert_frame_equal(again, board, check_dtype=False, atol=0.0051)
 
 
-@pytest.mark.parametrize("name", ["phantom-pancreas", "phantom-pancreas-sea3d", "table8", "hippocampus"])
+@pytest.mark.parametrize(
+    "name", ["phantom-pancreas", "phantom-pancreas-sea3d", "table8", "defenses", "hippocampus", "head-neck-ct"]
+)
 def test_the_readme_shows_the_committed_leaderboards(name) -> None:
     readme = (ROOT / "README.md").read_text()
     for row in rows(ROOT / "benchmarks" / "baselines" / name):
