@@ -38,6 +38,8 @@ class Memory:
 def memory(monkeypatch) -> Memory:
     kept = Memory()
     monkeypatch.setattr(opening, "TRACKERS", {"mlflow": lambda out, name: kept})
+    # Whether or not MLflow is installed.
+    monkeypatch.setattr(opening, "find_spec", lambda module: object())
     return kept
 
 
