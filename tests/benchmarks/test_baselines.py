@@ -13,6 +13,7 @@ from robust3d.foundation.cards import read_card
 from robust3d.foundation.collections import Collections
 from robust3d.zoo.card import ModelCard
 from robust3d.zoo.load import load_model
+from robust3d.zoo.size import count_parameters
 
 ROOT = Path(__file__).parents[2]
 BASELINES = sorted(path.parent for path in (ROOT / "benchmarks" / "baselines").glob("*/results.jsonl"))
@@ -59,6 +60,38 @@ def test_the_readme_shows_the_committed_leaderboards(name) -> None:
     readme = (ROOT / "README.md").read_text()
     for row in rows(ROOT / "benchmarks" / "baselines" / name):
         assert row in readme
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        *(("tables", name) for name in ("table2", "table3", "table4", "table5", "table7", "structures")),
+        *(("defenses", name) for name in ("defenses", "transforms")),
+    ],
+)
+def test_the_docs_show_the_committed_figures(page, name) -> None:
+    """Every figure of a model that the page's section shows, in the row that names it."""
+    section = (ROOT / "docs" / f"{page}.md").read_text().split(f"`robust3d run {name} --out runs/{name}`")[1]
+    lines = section.split("\n## ")[0].splitlines()
+    for row in pd.read_csv(ROOT / "benchmarks" / "baselines" / name / "leaderboard.csv").to_dict(orient="records"):
+        (line,) = (line for line in lines if line.startswith("|") and f"`{row['model']}`" in line)
+        headings = next(one for one in lines if one.startswith("|"))
+        shown = dict(zip(map(str.strip, headings.split("|")), map(str.strip, line.split("|")), strict=True))
+        assert f"{row['clean_dsc']:.2f} ± {row['clean_std']:.2f}" in shown.values()
+        figures = {"max": "clean_max", "min": "clean_min", "pgd-dice": "pgd-dice_dsc", "ifgsm-exact": "ifgsm-exact_dsc"}
+        figures |= {"FGSM": "fgsm_dsc", "I-FGSM": "ifgsm_dsc", "fgsm": "fgsm_dsc", "ifgsm": "ifgsm_dsc"}
+        figures |= {"random-sign": "random-sign_dsc", "worst": "worst_dsc"}
+        for heading, column in figures.items():
+            assert shown.get(heading, f"{row.get(column, 0):.2f}") == f"{row.get(column, 0):.2f}", heading
+        drop = f"{row['drop']:.2f} [{row['drop_ci_low']:.2f}, {row['drop_ci_high']:.2f}]"
+        assert shown.get("drop", drop) == drop
+
+
+def test_the_docs_count_the_parameters_of_the_structures() -> None:
+    docs = (ROOT / "docs" / "tables.md").read_text()
+    for name in ("unet3d-short", "voxresnet-short", "vnet-short"):
+        card = read_card(ROOT / "zoo" / name / "card.toml", ModelCard)
+        assert f"| `{name}` | {count_parameters(card):,} |" in docs
 
 
 def test_the_docs_show_table_8() -> None:
